@@ -1,0 +1,101 @@
+"""layout: every place on disk outside the source: path, owner, mode, sole writer, readers, page.
+
+The installer, tmpfiles.d, ReadWritePaths= in the units, `pymta-config check` and FILES in the man pages derive from PLACES.
+
+Queue files are 0664 and protected by the directories they lie in: whoever may not enter a directory has no way to them.
+The group of in/* is pymta-queue, so that the runner may append its records to what another program wrote.
+"""
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+
+from pymta import durable
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """path: below the spool, or absolute with {etc} or {run} in front.  owner, group: account names."""
+
+    path: str
+    mode: int
+    owner: str
+    group: str
+    writer: str
+    readers: tuple[str, ...]
+    page: str
+    doc: str
+
+
+_Q = "pymta-queue(5)"
+SPOOL: tuple[Place, ...] = (
+    Place("", 0o755, "root", "root", "", (), "pymta(7)", "the spool"),
+    Place("in", 0o755, "root", "root", "", (), _Q, "the intakes, one for each program that writes mail"),
+    Place("in/smtpd", 0o2750, "pymta-smtpd", "pymta-queue", "pymta-smtpd", ("pymta-qrun",), _Q, "from the network"),
+    Place("in/smtpd/tmp", 0o2770, "pymta-smtpd", "pymta-queue", "pymta-smtpd", (), _Q, "being written; not ours yet"),
+    Place("in/smtpd/new", 0o2770, "pymta-smtpd", "pymta-queue", "pymta-smtpd", ("pymta-qrun",), _Q, "acknowledged"),
+    Place("in/inject", 0o755, "pymta-queue", "pymta-queue", "any user", ("pymta-qrun",), _Q, "from local programs"),
+    Place("in/inject/tmp", 0o3777, "pymta-queue", "pymta-queue", "any user", (), _Q, "being written; not ours yet"),
+    Place("in/inject/new", 0o3777, "pymta-queue", "pymta-queue", "any user", ("pymta-qrun",), _Q, "acknowledged by exit 0"),
+    Place("in/qrun", 0o2750, "pymta-queue", "pymta-queue", "pymta-qrun", (), _Q, "what the runner itself writes"),
+    Place("in/qrun/tmp", 0o2750, "pymta-queue", "pymta-queue", "pymta-qrun", (), _Q,
+          "a whole copy whose source is still there, or has just gone"),
+    Place("in/qrun/new", 0o2750, "pymta-queue", "pymta-queue", "pymta-qrun", ("pymta-qrun",), _Q, "bounces, notices and routed drops"),
+    Place("split", 0o2750, "pymta-queue", "pymta-queue", "pymta-qrun", (), _Q, "being parted into a local and a remote message"),
+    Place("todo", 0o755, "root", "root", "", (), _Q, "due now"),
+    Place("todo/local", 0o2750, "pymta-queue", "pymta-queue", "pymta-qrun", ("pymta-local",), _Q,
+          "to be delivered here; pymta-local takes away what is done"),
+    Place("todo/remote", 0o2770, "pymta-queue", "pymta-remote", "pymta-qrun", ("pymta-remote",), _Q,
+          "to be sent; pymta-remote takes away what is done"),
+    Place("report", 0o755, "root", "root", "", (), _Q, "what became of an attempt, where there is something to say"),
+    Place("report/local", 0o2750, "root", "pymta-queue", "pymta-local", ("pymta-qrun",), _Q, "from pymta-local"),
+    Place("report/local/tmp", 0o2770, "root", "pymta-queue", "pymta-local", (), _Q, "being written"),
+    Place("report/local/new", 0o2770, "root", "pymta-queue", "pymta-local", ("pymta-qrun",), _Q, "to be read by the runner"),
+    Place("report/remote", 0o2750, "pymta-remote", "pymta-queue", "pymta-remote", ("pymta-qrun",), _Q, "from pymta-remote"),
+    Place("report/remote/tmp", 0o2770, "pymta-remote", "pymta-queue", "pymta-remote", (), _Q, "being written"),
+    Place("report/remote/new", 0o2770, "pymta-remote", "pymta-queue", "pymta-remote", ("pymta-qrun",), _Q, "to be read by the runner"),
+    Place("later", 0o2750, "pymta-queue", "pymta-queue", "pymta-qrun", (), _Q, "one directory for each minute in which something is due"),
+    Place("parked", 0o2750, "pymta-queue", "pymta-queue", "pymta-qrun", (), _Q, "one directory for each destination that does not answer"),
+    Place("hold", 0o2750, "pymta-queue", "pymta-queue", "pymta-qrun", (), _Q, "waits for the admin"),
+    Place("corrupt", 0o2750, "pymta-queue", "pymta-queue", "pymta-qrun", (), _Q, "damaged; a file beside it says why"),
+    Place("state", 0o755, "root", "root", "", (), _Q, "what one program must know of another's doing"),
+    Place("state/qrun", 0o2755, "pymta-queue", "pymta-queue", "pymta-qrun", ("admin",), _Q, "what is parked since when; can be deleted"),
+)
+ELSEWHERE: tuple[Place, ...] = (
+    Place("{etc}", 0o755, "root", "root", "admin", ("every program",), "pymta.conf(5)", "configuration"),
+    Place("{etc}/pymta.conf", 0o644, "root", "root", "admin", ("every program",), "pymta.conf(5)", "the settings"),
+    Place("{etc}/aliases", 0o644, "root", "root", "admin", ("pymta-smtpd", "pymta-qrun"), "pymta-aliases(5)", "who else is meant by an address"),
+    Place("{etc}/users", 0o644, "root", "root", "pymta-passwd, admin",
+          ("pymta-smtpd", "pymta-qrun", "pymta-local", "pymta-imapd", "pymta-pop3d"), "pymta-users(5)", "virtual users and where their mail lies"),
+    Place("{etc}/passwords", 0o640, "root", "pymta-auth", "pymta-passwd, admin", ("the password children",), "pymta-users(5)", "password hashes"),
+    Place("{etc}/transports", 0o644, "root", "root", "admin", ("pymta-remote", "pymta-qrun"), "pymta-transports(5)",
+          "destinations that are not found by MX"),
+    Place("{etc}/tls", 0o755, "root", "root", "admin", ("pymta-smtpd", "pymta-imapd", "pymta-pop3d"), "pymta.conf(5)", "certificate and key"),
+    Place("{run}", 0o755, "root", "root", "", (), "pymta(7)", "lock and pid files"),
+)
+PLACES = SPOOL + ELSEWHERE
+
+ACCOUNTS: dict[str, str] = {
+    "pymta-smtpd": "takes mail from the network",
+    "pymta-queue": "keeps the queue",
+    "pymta-remote": "sends mail to other hosts",
+    "pymta-auth": "checks passwords",
+    "pymta-login": "speaks IMAP and POP3 until the user is known",
+    "pymta-vmail": "owns the mailboxes of virtual users",
+}
+
+
+def make_spool(spool: str, *, single_uid: bool) -> None:
+    """Make what is missing of the spool.  single_uid: everything belongs to who calls (the sandbox); else to the accounts
+    of PLACES, which must exist (KeyError), and the caller is root."""
+    for place in SPOOL:
+        path = os.path.join(spool, place.path) if place.path else spool
+        if place.path == "":
+            os.makedirs(path, exist_ok=True)
+        durable.mkdir(path, 0o700)
+        mode = place.mode
+        if not single_uid:
+            import grp
+            import pwd
+            os.chown(path, pwd.getpwnam(place.owner).pw_uid, grp.getgrnam(place.group).gr_gid)
+        os.chmod(path, mode)

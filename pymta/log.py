@@ -1,0 +1,91 @@
+"""log: one line per event: a word, then key=value.                                        pymta-log(5)
+
+    line   = ["<" priority ">"] word *(SP key "=" value) LF
+    value  = 1*graphic | DQUOTE *printable DQUOTE       ; quoted when it holds a blank, a quote or nothing
+    word   = one of EVENTS
+
+Lines go to standard error with one write(2) each, so that lines of several processes never mix; the priority is there only
+when standard error is the journal (JOURNAL_STREAM).  Values are escaped: no control byte, no newline from a
+stranger ever reaches the log.  Addresses stand in <>; units are part of the key; no secrets and no message text.
+"""
+from __future__ import annotations
+
+import os
+import sys
+
+# word: (priority as in syslog(3), meaning).  pymta-log(5) is made from this table.
+EVENTS: dict[str, tuple[int, str]] = {
+    "start": (6, "a program is ready"),
+    "stop": (6, "a program ends because it was asked to"),
+    "reload": (5, "settings or a watched file were read again"),
+    "accept": (6, "a message is on disk and was acknowledged; it is ours now"),
+    "refuse": (6, "a command of a client was refused; nothing was taken"),
+    "connect": (6, "a connection was opened (only where connections are logged)"),
+    "close": (6, "a session ended for a reason other than the client's goodbye"),
+    "login": (6, "somebody proved who they are"),
+    "auth-failed": (5, "wrong name or password; the line fail2ban reads"),
+    "route": (6, "a local drop was taken and its recipients were decided"),
+    "deliver": (6, "a recipient has the message"),
+    "defer": (5, "a recipient could not be served now; wait_s seconds until the next try"),
+    "bounce": (5, "a recipient can never be served; the sender is told if there is one"),
+    "delayed": (6, "the sender was told that the message is late"),
+    "park": (5, "a destination does not answer: its mail waits as a whole"),
+    "unpark": (5, "a destination answers again: its mail goes on"),
+    "hold": (5, "a message was set aside in hold/ until the admin decides"),
+    "corrupt": (3, "a queue file is damaged; it was set aside in corrupt/ and never acknowledged, or an admin must look"),
+    "done": (6, "no recipient is left; the message has gone from the queue"),
+    "tidy": (6, "something a crash left behind was removed or finished"),
+    "expunge": (6, "messages were removed from a mailbox"),
+    "config": (4, "a setting, alias or user line is wrong; the rest of the file is in force"),
+    "trouble": (3, "the system refused something: disk full, permission, limit"),
+    "bug": (2, "something that should not happen; the message is kept"),
+}
+
+_journal = "JOURNAL_STREAM" in os.environ
+program = "pymta"
+
+
+def _escape(value: object) -> str:
+    text = value.decode("utf-8", "backslashreplace") if isinstance(value, (bytes, bytearray)) else str(value)
+    if text and text.isascii() and text.isprintable() and " " not in text and '"' not in text:
+        return text
+    out = "".join(c if c.isprintable() and c not in '"\\' else _control(c) for c in text)
+    return f'"{out}"'
+
+
+def _control(char: str) -> str:
+    if char in '"\\':
+        return "\\" + char
+    return char.encode("utf-8", "surrogateescape").decode("latin-1").encode("unicode_escape").decode("ascii")
+
+
+def line(word: str, **values: object) -> str:
+    """The text of one event, without priority and newline.  A value of None is left out; `from_` stands for from."""
+    parts = [word]
+    for key, value in values.items():
+        if value is not None:
+            parts.append(f"{key.rstrip('_')}={_escape(value)}")
+    return " ".join(parts)
+
+
+def event(word: str, **values: object) -> None:
+    """Write one event.  word must be in EVENTS."""
+    priority = EVENTS[word][0]
+    head = f"<{priority}>" if _journal else f"{program}: "
+    try:
+        os.write(2, f"{head}{line(word, **values)}\n".encode("utf-8", "backslashreplace"))
+    except OSError:
+        pass                                            # a full or closed log must not stop the mail
+
+
+def bug(where: str, error: BaseException) -> None:
+    """Log a surprise with its traceback on one line."""
+    import traceback
+    event("bug", where=where, error=repr(error), trace=" | ".join("".join(traceback.format_exception(error)).split("\n")))
+
+
+def start(name: str) -> None:
+    """Name the program whose lines these are."""
+    global program
+    program = name
+    sys.excepthook = lambda kind, error, trace: bug("main", error)

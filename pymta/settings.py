@@ -1,0 +1,263 @@
+"""settings: every setting of pymta, once.                                                 pymta.conf(5)
+
+pymta.conf(5), the commented example file, `pymta-config show` and `pymta-config check` are made from SETTINGS.  A program
+reads them once, at its start, into a frozen Settings and hands on only what a function needs.
+"""
+from __future__ import annotations
+
+import ipaddress
+import os
+import socket
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any, Callable, Iterable, Mapping
+
+from pymta.formats import conf
+
+DEFAULT_ETC = "/etc/pymta"
+
+
+# ---- kinds of value: text -> value, or ValueError with the remedy -----------------------------------------------------
+def text(value: str) -> str:
+    return value
+
+
+def boolean(value: str) -> bool:
+    try:
+        return {"yes": True, "no": False, "true": True, "false": False, "on": True, "off": False}[value.lower()]
+    except KeyError:
+        raise ValueError("neither yes nor no; write yes or no") from None
+
+
+def count(value: str) -> int:
+    if not value.isascii() or not value.isdigit():
+        raise ValueError("not a number; write 0, 20, 1000")
+    return int(value)
+
+
+_SECONDS = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
+_OCTETS = {"": 1, "B": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30}
+
+
+def _measure(value: str, units: Mapping[str, float], remedy: str) -> float:
+    digits = value.rstrip("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ")
+    try:
+        if not digits.replace(".", "", 1).isdecimal() or not digits.isascii():
+            raise KeyError
+        return float(digits) * units[value[len(digits):]]
+    except (KeyError, ValueError):
+        raise ValueError(remedy) from None
+
+
+def duration(value: str) -> float:
+    """Seconds."""
+    return _measure(value, _SECONDS, "not a duration; write 90s, 30m, 5d")
+
+
+def size(value: str) -> int:
+    """Octets."""
+    return int(_measure(value, _OCTETS, "not a size; write 65536, 512K, 50M"))
+
+
+def durations(value: str) -> tuple[float, ...]:
+    return tuple(duration(item) for item in words(value))
+
+
+def words(value: str) -> tuple[str, ...]:
+    """Items separated by blanks or commas."""
+    return tuple(value.replace(",", " ").split())
+
+
+def domains(value: str) -> tuple[str, ...]:
+    return tuple(item.lower().rstrip(".") for item in words(value))
+
+
+def networks(value: str) -> tuple[Any, ...]:
+    try:
+        return tuple(ipaddress.ip_network(item, strict=False) for item in words(value))
+    except ValueError:
+        raise ValueError("not a network; write 192.0.2.0/24 or 2001:db8::/32") from None
+
+
+def host_port(value: str) -> tuple[str, int] | None:
+    """(host, port), or None for an empty value.  An IPv6 address stands in brackets."""
+    if not value:
+        return None
+    host, colon, port = value.rpartition(":")
+    if not colon or not port.isdecimal() or not 0 < int(port) < 65536 or not host:
+        raise ValueError("not HOST:PORT; write mail.example.net:587 or [2001:db8::1]:25")
+    return host.strip("[]"), int(port)
+
+
+def listen(value: str) -> tuple[tuple[str, int], ...]:
+    """Addresses to listen on."""
+    return tuple(pair for item in words(value) if (pair := host_port(item)))
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """One row: name, kind (text -> value), default as it would be written, programs that read it, and what it does."""
+
+    name: str
+    kind: Callable[[str], Any]
+    default: str
+    used_by: tuple[str, ...]
+    doc: str
+
+
+ALL = ("every program",)
+DAEMONS = ("pymta-smtpd", "pymta-imapd", "pymta-pop3d")
+
+SETTINGS: tuple[Setting, ...] = (
+    Setting("host.name", text, "", ALL,
+            "The name of this host as other hosts know it.  Empty: what the system says (its fully qualified name)."),
+    Setting("host.spool", text, "/var/spool/pymta", ALL, "Where the queue lives."),
+    Setting("host.run", text, "/run/pymta", ALL, "Where lock files live."),
+
+    Setting("local.domains", domains, "", ("pymta-smtpd", "pymta-qrun", "pymta-local"),
+            "Domains whose users are the users of this system and those in the users file by bare name.  The host name and localhost "
+            "are always among them."),
+    Setting("local.virtual_domains", domains, "", ("pymta-smtpd", "pymta-qrun", "pymta-local"),
+            "Domains all of whose users stand in the users file with their full address.  A domain with a line in the users "
+            "file need not be listed here."),
+    Setting("local.system_users", boolean, "yes", ("pymta-smtpd", "pymta-qrun", "pymta-local"),
+            "Whether the users of this system (getpwnam, uid at least local.first_uid, with a home) get mail in local domains."),
+    Setting("local.first_uid", count, "1000", ("pymta-smtpd", "pymta-qrun", "pymta-local"),
+            "System users below this uid get no mailbox."),
+    Setting("local.extension", text, "-+", ("pymta-smtpd", "pymta-qrun", "pymta-local"),
+            "Characters that part a user's name from an extension: user-anything and user+anything reach user."),
+    Setting("local.admin", text, "", ("pymta-smtpd", "pymta-qrun", "pymta-local"),
+            "Who reads mail for root (and so for postmaster, abuse and mailer-daemon where no alias says otherwise).  "
+            "While it is empty, that mail waits in hold/."),
+    Setting("local.virtual_uid", text, "", ("pymta-local", "pymta-imapd", "pymta-pop3d"),
+            "The system user that owns the mailboxes of virtual users whose line names no uid.  Empty: pymta-vmail where it exists, "
+            "else the user that runs pymta-local."),
+    Setting("local.virtual_home", text, "/var/mail/pymta", ("pymta-local", "pymta-imapd", "pymta-pop3d"),
+            "Below it lies DOMAIN/USER for each virtual user whose line names no home.  The mailbox is Maildir in the home."),
+    Setting("local.folders", words, "", ("pymta-local", "pymta-imapd"),
+            "Folders made in every new mailbox.  Drafts, Sent, Junk, Trash and Archive carry their special-use marks whenever they exist."),
+
+    Setting("queue.retry", durations, "0s, 5m, 15m, 30m, 60m", ("pymta-qrun",),
+            "How long to wait before each try.  After the last one the wait grows by half each time, up to queue.retry_max."),
+    Setting("queue.retry_max", duration, "3h", ("pymta-qrun",), "The longest wait between two tries."),
+    Setting("queue.lifetime", duration, "5d", ("pymta-qrun",),
+            "How long a message is retried before it is returned.  RFC 5321 §4.5.4.1 asks for at least 4-5 days."),
+    Setting("queue.bounce_lifetime", duration, "1d", ("pymta-qrun",),
+            "The same for a message with an empty reverse-path."),
+    Setting("queue.warn_after", duration, "4h", ("pymta-qrun",),
+            "When the sender is told, once, that a message is late.  0s: never."),
+    Setting("queue.size_max", size, "50M", ("pymta-smtpd", "pymta-inject", "pymta-qrun"), "The biggest message that is accepted."),
+    Setting("queue.recipients_max", count, "10000", ("pymta-smtpd", "pymta-inject", "pymta-qrun"),
+            "The most recipients one message may have, after aliases."),
+    Setting("queue.hops_max", count, "50", ("pymta-smtpd", "pymta-qrun"), "A message with more Received fields loops (RFC 5321 §6.3)."),
+    Setting("queue.free_min", size, "64M", ("pymta-smtpd", "pymta-inject"),
+            "Below this much free space in the spool new mail is answered 452."),
+    Setting("queue.own_filesystem", text, "auto", ("pymta-smtpd",),
+            "Whether the spool has a file system of its own, so that one syncfs serves a whole batch: yes, no, or auto (yes where "
+            "the spool, or a directory above it other than / and /var, is a mount point)."),
+
+    Setting("smtp.listen", listen, "[::]:25", ("pymta-smtpd",), "Where to take mail from other hosts."),
+    Setting("smtp.submission", listen, "[::]:587", ("pymta-smtpd",), "Where users hand in mail, after STARTTLS and a login."),
+    Setting("smtp.submissions", listen, "[::]:465", ("pymta-smtpd",), "The same with TLS from the first byte."),
+    Setting("smtp.lmtp", listen, "", ("pymta-smtpd",), "Where to take mail by LMTP (RFC 2033)."),
+    Setting("smtp.relay_from", networks, "", ("pymta-smtpd",), "Networks whose hosts may send to any domain without a login."),
+    Setting("smtp.recipients_max", count, "1000", ("pymta-smtpd",), "Recipients in one transaction; RFC 5321 §4.5.3.1.8 asks for at least 100."),
+    Setting("smtp.sessions_max", count, "2000", ("pymta-smtpd",), "Sessions at a time in each worker."),
+    Setting("smtp.errors_max", count, "20", ("pymta-smtpd",), "Refused commands after which a session is closed."),
+    Setting("smtp.timeout", duration, "5m", ("pymta-smtpd",), "A session that says nothing for this long is closed (RFC 5321 §4.5.3.2.7)."),
+    Setting("smtp.session_max", duration, "2h", ("pymta-smtpd",), "The longest life of a session, whatever it does."),
+    Setting("smtp.workers", count, "2", ("pymta-smtpd",), "Processes that share the listening sockets."),
+
+    Setting("tls.certificate", text, "", DAEMONS,
+            "File with the certificate chain (PEM).  Empty: ETC/tls/cert.pem where it exists; without one there is no TLS."),
+    Setting("tls.key", text, "", DAEMONS, "File with the private key.  Empty: ETC/tls/key.pem."),
+
+    Setting("login.plain_from", networks, "127.0.0.0/8 ::1/128", ("pymta-imapd", "pymta-pop3d"),
+            "Networks that may log in without TLS."),
+    Setting("login.failures", count, "3", DAEMONS,
+            "Wrong passwords from one network (IPv4 /24, IPv6 /64) after which each answer is delayed, twice as long each time.  0: never."),
+    Setting("login.delay_max", duration, "15s", DAEMONS, "The longest such delay."),
+    Setting("login.hashers", count, "2", DAEMONS, "Password hashes computed at a time; each takes 19 MiB."),
+
+    Setting("imap.listen", listen, "[::]:143", ("pymta-imapd",), "Where to serve IMAP, with STARTTLS."),
+    Setting("imap.listen_tls", listen, "[::]:993", ("pymta-imapd",), "Where to serve IMAP with TLS from the first byte."),
+    Setting("imap.sessions_per_user", count, "50", ("pymta-imapd",), "Sessions one user may have at a time."),
+    Setting("imap.sessions_max", count, "5000", ("pymta-imapd",), "Sessions at a time in all."),
+    Setting("imap.idle_max", duration, "30m", ("pymta-imapd",), "A session that says nothing for this long is closed (RFC 9051 §5.4)."),
+    Setting("pop3.listen", listen, "[::]:110", ("pymta-pop3d",), "Where to serve POP3, with STLS."),
+    Setting("pop3.listen_tls", listen, "[::]:995", ("pymta-pop3d",), "Where to serve POP3 with TLS from the first byte."),
+    Setting("pop3.sessions_max", count, "2000", ("pymta-pop3d",), "Sessions at a time in all."),
+    Setting("pop3.idle_max", duration, "10m", ("pymta-pop3d",), "A session that says nothing for this long is closed (RFC 1939 §3)."),
+
+    Setting("remote.smarthost", host_port, "", ("pymta-remote", "pymta-qrun"),
+            "Host that takes all mail for other hosts.  Empty: deliver to each domain's MX."),
+    Setting("remote.port", count, "25", ("pymta-remote",), "The port of other hosts' mail servers."),
+    Setting("remote.concurrency", count, "20", ("pymta-remote",), "Connections at a time to one destination; fewer while it is slow or refuses."),
+    Setting("remote.concurrency_all", count, "100", ("pymta-remote",), "Connections at a time in all."),
+    Setting("remote.reuse", count, "100", ("pymta-remote",), "Messages sent over one connection."),
+    Setting("remote.recipients_max", count, "100", ("pymta-remote",), "Recipients in one outgoing transaction."),
+    Setting("remote.connect_timeout", duration, "30s", ("pymta-remote",), "How long to wait for a connection and its greeting."),
+    Setting("remote.timeout", duration, "5m", ("pymta-remote",), "How long to wait for any other reply (RFC 5321 §4.5.3.2)."),
+    Setting("remote.tls", text, "may", ("pymta-remote",), "may: use STARTTLS where offered, without checking names.  never: do not."),
+    Setting("dns.server", host_port, "", ("pymta-remote",), "The name server to ask.  Empty: those of /etc/resolv.conf."),
+    Setting("dns.timeout", duration, "10s", ("pymta-remote",), "How long one look-up may take in all."),
+)
+
+BY_NAME: Mapping[str, Setting] = MappingProxyType({row.name: row for row in SETTINGS})
+
+
+class Settings:
+    """What is in force: attribute access is by section and name, `settings["queue.lifetime"]`.
+
+    etc: the directory of pymta.conf, aliases, users, passwords, transports.  sources: name -> where the value came from.
+    """
+
+    __slots__ = ("etc", "_values", "sources", "complaints")
+
+    def __init__(self, etc: str, values: Mapping[str, Any], sources: Mapping[str, str], complaints: Iterable[str]) -> None:
+        self.etc = etc
+        self._values = MappingProxyType(dict(values))
+        self.sources = MappingProxyType(dict(sources))
+        self.complaints = tuple(complaints)
+
+    def __getitem__(self, name: str) -> Any:
+        return self._values[name]
+
+    @property
+    def host(self) -> str:
+        """This host's name, lower case."""
+        return self._values["host.name"]
+
+
+def read(etc: str = DEFAULT_ETC) -> Settings:
+    """The settings of ETC/pymta.conf.  A missing file means the defaults; a wrong line is kept as a complaint
+    (`file:line: name = value: reason; remedy`) and its setting stays at the default."""
+    path = os.path.join(etc, "pymta.conf")
+    try:
+        with open(path, encoding="utf-8", errors="replace") as file:
+            rows, bad = conf.parse(file.read())
+    except FileNotFoundError:
+        rows, bad = [], []
+    values = {row.name: row.kind(row.default) for row in SETTINGS}
+    sources = {row.name: "default" for row in SETTINGS}
+    complaints = [f"{path}:{number}: {reason}" for number, reason in bad]
+    for number, name, value in rows:
+        row = BY_NAME.get(name)
+        if row is None:
+            complaints.append(f"{path}:{number}: {name}: no such setting; {_nearest(name)}")
+            continue
+        try:
+            values[name] = row.kind(value)
+            sources[name] = f"{path}:{number}"
+        except ValueError as error:
+            complaints.append(f"{path}:{number}: {name} = {value}: {error}")
+    if not values["host.name"]:
+        values["host.name"] = socket.getfqdn()
+    values["host.name"] = values["host.name"].lower().rstrip(".")
+    return Settings(etc, values, sources, complaints)
+
+
+def _nearest(name: str) -> str:
+    import difflib
+    close = difflib.get_close_matches(name, list(BY_NAME), 1)
+    return f"did you mean {close[0]}?" if close else "pymta.conf(5) lists them all"
