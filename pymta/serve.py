@@ -1,0 +1,447 @@
+"""serve: the I/O half of every network daemon.
+
+A parent that reads no byte from the network binds the sockets (or inherits them: LISTEN_FDS, LISTEN_FDNAMES), forks the
+helper children and the workers, hands each worker a socket to each helper, starts again what dies, and passes the end on.
+A worker accepts from the shared sockets and gives every connection to a Session of the program as a Wire:
+
+    bytes from the peer ─▶ Session.received(data)        Session ─▶ wire.send(data) ─▶ bytes to the peer
+
+A worker that dies ends its sessions only; a helper that dies is started again and its workers get new sockets to it.
+"""
+from __future__ import annotations
+
+import asyncio
+import gc
+import os
+import signal
+import socket
+import ssl
+from dataclasses import dataclass, field
+from typing import Callable, Mapping
+
+from pymta import clock, log, privs
+from pymta.notify import notify
+from pymta.settings import Settings
+from pymta.wire import Certificate, Session, Wire
+
+__all__ = ["Clients", "Service", "Session", "Wire", "Worker", "run"]
+
+_BACKLOG = 1024
+_ACCEPTS_A_TURN = 16
+_STOP_S = 5.0
+
+
+@dataclass(frozen=True)
+class Service:
+    """What a daemon is.
+
+    listeners: name -> addresses; tls_listeners: names that speak TLS from the first byte.  open: called once in each worker,
+    returns the factory of sessions.  account: whom workers become.  helpers: name -> (account, function); the function runs in
+    a child of its own as fn(settings, clients), clients being a Clients that yields a connected socket for every worker.
+    full: what a connection over sessions_max is told.
+    """
+
+    name: str
+    listeners: Mapping[str, tuple[tuple[str, int], ...]]
+    open: Callable[["Worker"], Callable[["Wire"], "Session"]]
+    tls_listeners: frozenset[str] = frozenset()
+    workers: int = 1
+    sessions_max: int = 2000
+    account: str = ""
+    helpers: Mapping[str, tuple[str, Callable[[Settings, "Clients"], None]]] = field(default_factory=dict)
+    full: bytes = b""
+
+
+class Worker:
+    """One worker process.  settings, service; loop: its event loop; wires: its connections."""
+
+    def __init__(self, service: Service, settings: Settings, number: int, control: socket.socket) -> None:
+        self.service = service
+        self.settings = settings
+        self.number = number
+        self.loop: asyncio.AbstractEventLoop = None     # type: ignore[assignment]   # set by _work
+        self.wires: set[Wire] = set()
+        self.certificate = Certificate(settings)
+        self._control = control
+        self._helpers: dict[str, socket.socket] = {}
+        self._when_new: dict[str, Callable[[socket.socket], None]] = {}
+        self._factory: Callable[[Wire], Session]
+        self._stopped = asyncio.Event()
+        self._stopping = False
+        self._tasks: set[asyncio.Task[object]] = set()
+
+    def helper(self, name: str, when_new: Callable[[socket.socket], None] | None = None) -> socket.socket:
+        """The socket to a helper child.  when_new is called with another one if the helper had to be started again."""
+        if when_new is not None:
+            self._when_new[name] = when_new
+        return self._helpers[name]
+
+    def task(self, coroutine) -> "asyncio.Task[object]":
+        """Run a coroutine in this worker; its surprise is logged as a bug."""
+        task = self.loop.create_task(coroutine)
+        self._tasks.add(task)
+        task.add_done_callback(self._task_done)
+        return task
+
+    def _task_done(self, task: "asyncio.Task[object]") -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            log.bug("task", error)
+
+    def tls_context(self) -> "ssl.SSLContext | None":
+        """The certificate's context, read again when its files have changed; None if there is no certificate."""
+        return self.certificate.context()
+
+    # ---- inside -------------------------------------------------------------------------------------------------------
+    def receive_helpers(self) -> None:
+        """Read what the parent hands down: one byte-string name and one socket."""
+        try:
+            message, descriptors, _, _ = socket.recv_fds(self._control, 64, 4)
+        except (BlockingIOError, InterruptedError):
+            return
+        if not message:
+            os._exit(0)                                 # the parent is gone
+        for name, descriptor in zip(message.decode("ascii").split(), descriptors):
+            sock = socket.socket(fileno=descriptor)
+            old = self._helpers.get(name)
+            self._helpers[name] = sock
+            if old is not None:
+                old.close()
+            if name in self._when_new:
+                self._when_new[name](sock)
+
+    def accept(self, listening: socket.socket, name: str) -> None:
+        for _ in range(_ACCEPTS_A_TURN):
+            try:
+                sock, peer = listening.accept()
+            except (BlockingIOError, InterruptedError, ConnectionAbortedError):
+                return
+            except OSError as error:                    # EMFILE and its like: let the backlog hold them a moment
+                log.event("trouble", what=f"cannot accept on {name}", why=error.strerror or str(error))
+                self.loop.remove_reader(listening.fileno())
+                self.loop.call_later(0.5, lambda: self._stopping or self.loop.add_reader(listening.fileno(), self.accept, listening, name))
+                return
+            self.adopt(sock, peer, name)
+
+    def adopt(self, sock: socket.socket, peer: object, name: str) -> None:
+        """Give a connected socket to a new session."""
+        sock.setblocking(False)
+        if sock.family != socket.AF_UNIX:
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        address = (_plain(peer[0]), peer[1]) if isinstance(peer, tuple) else ("local", 0)
+        if len(self.wires) >= self.service.sessions_max:
+            log.event("refuse", service=name, peer=address[0], why="too many sessions")
+            try:
+                sock.send(self.service.full)
+            except OSError:
+                pass
+            sock.close()
+            return
+        wire = Wire(self, sock, address, name)
+        self.wires.add(wire)
+        if name in self.service.tls_listeners:
+            wire.start_tls()
+            if wire._gone:
+                return
+            wire.session = _Unsecured(wire, self._factory)
+        else:
+            wire._turn(_open, wire, self._factory)
+        if not wire._gone and not wire._paused:
+            self.loop.add_reader(wire._fd, wire._readable)
+
+    def one_less(self) -> None:
+        if self._stopping and not self.wires:
+            self._stopped.set()
+
+    def stop(self) -> None:
+        if self._stopping:
+            return
+        self._stopping = True
+        for wire in list(self.wires):
+            wire._turn(wire.session.stopping)
+        if not self.wires:
+            self._stopped.set()
+
+    async def run(self, listening: list[tuple[str, socket.socket]]) -> None:
+        self.loop = asyncio.get_running_loop()
+        self._factory = self.service.open(self)
+        for name, sock in listening:
+            self.loop.add_reader(sock.fileno(), self.accept, sock, name)
+        for sig in (signal.SIGTERM, signal.SIGINT):
+            self.loop.add_signal_handler(sig, self.stop)
+        self.loop.add_reader(self._control.fileno(), self.receive_helpers)
+        self._control.send(b"ready")
+        while not self._stopping:
+            await self._stopped.wait()
+        for name, sock in listening:
+            self.loop.remove_reader(sock.fileno())
+        try:
+            await asyncio.wait_for(self._stopped.wait(), _STOP_S)
+        except TimeoutError:
+            for wire in list(self.wires):
+                wire.abort()
+
+
+class _Unsecured(Session):
+    """Waits for the handshake on a port that speaks TLS from the first byte, then lets the real session begin."""
+
+    def __init__(self, wire: Wire, factory: Callable[[Wire], Session]) -> None:
+        super().__init__(wire)
+        self._factory = factory
+
+    def secured(self) -> None:
+        _open(self.wire, self._factory)
+
+
+def _open(wire: Wire, factory: Callable[[Wire], Session]) -> None:
+    local = wire.sock.getsockname()
+    wire.local = (_plain(local[0]), local[1]) if isinstance(local, tuple) else ("local", 0)
+    wire.session = factory(wire)
+
+
+def _plain(address: str) -> str:
+    """An address without the mapping of IPv4 into IPv6, and without a zone."""
+    return address[7:] if address.startswith("::ffff:") else address.partition("%")[0]
+
+
+# ---- the parent -------------------------------------------------------------------------------------------------------
+class Clients:
+    """In a helper child: iterate to get a connected socket for each worker, as they come; ends with the parent."""
+
+    def __init__(self, control: socket.socket) -> None:
+        self.control = control
+
+    def fileno(self) -> int:
+        return self.control.fileno()
+
+    def next(self) -> socket.socket | None:
+        """The next worker's socket (waits for it); None when the parent is gone."""
+        message, descriptors, _, _ = socket.recv_fds(self.control, 64, 1)
+        return socket.socket(fileno=descriptors[0]) if message and descriptors else None
+
+
+@dataclass
+class _Child:
+    name: str
+    pid: int
+    control: socket.socket
+    started: float
+
+
+def bind(addresses: tuple[tuple[str, int], ...]) -> list[socket.socket]:
+    """Listening sockets for addresses.  `::` takes IPv4 too.  OSError names the address."""
+    out = []
+    for host, port in addresses:
+        try:
+            family = socket.AF_INET6 if ":" in host else socket.AF_INET
+            if host == "::" and not socket.has_ipv6:
+                family, host = socket.AF_INET, "0.0.0.0"
+            sock = socket.socket(family, socket.SOCK_STREAM)
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            if family == socket.AF_INET6:
+                sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0 if host == "::" else 1)
+            sock.bind((host, port))
+            sock.listen(_BACKLOG)
+        except OSError as error:
+            if host == "::" and error.errno in (97, 99):        # no IPv6 in this kernel or container
+                out += bind((("0.0.0.0", port),))
+                continue
+            raise OSError(error.errno, f"cannot listen on {host} port {port}: {error.strerror}") from None
+        out.append(sock)
+    return out
+
+
+def inherited() -> list[tuple[str, socket.socket]]:
+    """Sockets that systemd opened for us: [(name, socket)], each wrapped exactly once."""
+    if os.environ.get("LISTEN_PID") != str(os.getpid()):
+        return []
+    names = os.environ.get("LISTEN_FDNAMES", "").split(":")
+    out = []
+    for number in range(int(os.environ.get("LISTEN_FDS", "0"))):
+        sock = socket.socket(fileno=3 + number)
+        sock.set_inheritable(False)
+        out.append((names[number] if number < len(names) else "", sock))
+    return out
+
+
+def run(service: Service, settings: Settings) -> int:
+    """Be the parent until told to stop.  Returns the exit status (0; 71 where a socket cannot be opened; 67 without account)."""
+    log.start(service.name)
+    for complaint in settings.complaints:
+        log.event("config", why=complaint)
+    try:
+        listening = [(name, sock) for name, sock in inherited() if name in service.listeners]
+        if not listening:
+            listening = [(name, sock) for name, addresses in service.listeners.items() for sock in bind(addresses)]
+    except OSError as error:
+        log.event("trouble", what=str(error.strerror or error), remedy="stop what holds the port, or change the setting in pymta.conf")
+        return 71
+    for _, sock in listening:
+        sock.setblocking(False)
+    if privs.is_root():
+        import pwd
+        for account in {service.account, *(account for account, _ in service.helpers.values())} - {""}:
+            try:
+                pwd.getpwnam(account)
+            except KeyError:
+                log.event("trouble", what=f"no account {account}", remedy="make the accounts, see pymta(7)")
+                return 67
+    return _Parent(service, settings, listening).run()
+
+
+class _Parent:
+    def __init__(self, service: Service, settings: Settings, listening: list[tuple[str, socket.socket]]) -> None:
+        self.service = service
+        self.settings = settings
+        self.listening = listening
+        self.children: dict[int, _Child] = {}
+        self.helpers: dict[str, _Child] = {}
+        self.workers: dict[int, _Child] = {}
+
+    def run(self) -> int:
+        signals = {signal.SIGCHLD, signal.SIGTERM, signal.SIGINT, signal.SIGHUP}
+        signal.pthread_sigmask(signal.SIG_BLOCK, signals)
+        gc.collect()
+        gc.freeze()                                     # children share these pages
+        for name in self.service.helpers:
+            self.start_helper(name)
+        for number in range(max(1, self.service.workers)):
+            self.start_worker(number)
+        for child in self.workers.values():
+            child.control.settimeout(20)
+            try:
+                child.control.recv(16)
+            except OSError:
+                log.event("trouble", what="a worker does not get ready")
+        notify("READY=1")
+        log.event("start", pid=os.getpid(), listen=" ".join(f"{name}:{sock.getsockname()[1]}" for name, sock in self.listening
+                                                            if sock.family != socket.AF_UNIX))
+        while True:
+            number = signal.sigwait(signals)
+            if number == signal.SIGCHLD:
+                self.reap()
+            elif number in (signal.SIGTERM, signal.SIGINT):
+                break
+        return self.stop()
+
+    def fork(self, name: str) -> tuple[int, socket.socket]:
+        """(0, the child's end) in the child, (pid, our end) in the parent."""
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
+        parent = os.getpid()
+        pid = os.fork()
+        if pid:
+            theirs.close()
+            return pid, ours
+        for child in self.children.values():
+            child.control.close()
+        ours.close()
+        self.parent = parent
+        return 0, theirs
+
+    def start_helper(self, name: str) -> None:
+        pid, control = self.fork(name)
+        if pid == 0:
+            self.child(lambda: self.help(name, control))
+        self.helpers[name] = self.children[pid] = _Child(name, pid, control, clock.tick())
+        for worker in self.workers.values():
+            self.connect(worker, [name])
+
+    def start_worker(self, number: int) -> None:
+        pid, control = self.fork(f"worker{number}")
+        if pid == 0:
+            self.child(lambda: self.work(number, control))
+        self.workers[number] = self.children[pid] = _Child(f"worker{number}", pid, control, clock.tick())
+        if self.service.helpers:
+            self.connect(self.workers[number], list(self.service.helpers))
+
+    def connect(self, worker: _Child, names: list[str]) -> None:
+        """Give a worker and each named helper the two ends of a new socket pair."""
+        ends = []
+        for name in names:
+            one, other = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
+            try:
+                socket.send_fds(self.helpers[name].control, [b"client"], [other.fileno()])
+            except OSError:
+                pass                                    # it has just died: reap starts another
+            other.close()
+            ends.append(one)
+        try:
+            socket.send_fds(worker.control, [" ".join(names).encode("ascii")], [one.fileno() for one in ends])
+        except OSError:
+            pass
+        for one in ends:
+            one.close()
+
+    def child(self, work: Callable[[], None]) -> None:
+        """The rest of a child's life."""
+        status = 70
+        try:
+            signal.set_wakeup_fd(-1)
+            for sig in (signal.SIGTERM, signal.SIGINT):
+                signal.signal(sig, signal.SIG_DFL)
+            signal.signal(signal.SIGHUP, signal.SIG_IGN)
+            signal.pthread_sigmask(signal.SIG_SETMASK, set())
+            work()
+            status = 0
+        except KeyboardInterrupt:
+            status = 0
+        except BaseException as error:
+            log.bug(self.service.name, error)
+        finally:
+            os._exit(status)
+
+    def help(self, name: str, control: socket.socket) -> None:
+        for _, sock in self.listening:
+            sock.close()
+        account, function = self.service.helpers[name]
+        privs.become_account(account or self.service.account)
+        privs.die_with_parent(self.parent)
+        signal.signal(signal.SIGINT, signal.SIG_IGN)    # a Ctrl-C is for the parent to pass on
+        function(self.settings, Clients(control))
+
+    def work(self, number: int, control: socket.socket) -> None:
+        if self.service.account:
+            privs.become_account(self.service.account)
+        privs.die_with_parent(self.parent)
+        worker = Worker(self.service, self.settings, number, control)
+        if self.service.helpers:
+            worker.receive_helpers()
+        control.setblocking(False)
+        asyncio.run(worker.run(self.listening))
+
+    def reap(self, *, again: bool = True) -> None:
+        while True:
+            try:
+                pid, status = os.waitpid(-1, os.WNOHANG)
+            except ChildProcessError:
+                return
+            if pid == 0:
+                return
+            child = self.children.pop(pid, None)
+            if child is None or not again:
+                continue
+            child.control.close()
+            log.event("trouble", what=f"{child.name} ended", pid=pid, status=os.waitstatus_to_exitcode(status), remedy="started again")
+            if clock.tick() - child.started < 1.0:
+                import time
+                time.sleep(0.5)                         # it dies at once: do not spin
+            if child.name in self.helpers:
+                self.start_helper(child.name)
+            else:
+                self.start_worker(int(child.name[6:]))
+
+    def stop(self) -> int:
+        notify("STOPPING=1")
+        for _, sock in self.listening:
+            sock.close()
+        workers = {child.pid for child in self.workers.values()}
+        for sig, wait_s, pids in ((signal.SIGTERM, _STOP_S + 1, workers), (signal.SIGTERM, 1.0, None), (signal.SIGKILL, 1.0, None)):
+            for pid in list(self.children):
+                if pids is None or pid in pids:
+                    os.kill(pid, sig)
+            end = clock.tick() + wait_s
+            while clock.tick() < end and (pids & set(self.children) if pids is not None else self.children):
+                signal.sigtimedwait({signal.SIGCHLD}, 0.2)
+                self.reap(again=False)
+        log.event("stop")
+        return 0
