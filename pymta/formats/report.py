@@ -1,0 +1,73 @@
+"""report: what became of an attempt, told to pymta-qrun.                                  pymta-queue(5)
+
+    file  = *(line LF)
+    line  = name SP attempt SP recipient SP word SP status SP destination SP text
+    word  = "delivered" / "deferred" / "failed" / "hold" / "corrupt"      ; of a recipient (for corrupt: "-")
+          / "up" / "down"                                                 ; of a destination (name, attempt, recipient: "-")
+
+    1ga4gc1sg00c0td.remote 2 0 deferred 4.4.1 mx.b.example no host answers: connection refused
+
+Written by pymta-local and pymta-remote only where there is something to say: what was delivered to everybody has simply
+left todo/.  Read and removed by pymta-qrun.  If lost: the attempt is made again (pymta-local knows from its markers what it has
+delivered).  A line that cannot be read is skipped.
+"""
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from pymta import clock, durable
+from pymta.formats import queuefile
+
+RECIPIENT_WORDS = frozenset(("delivered", "deferred", "failed", "hold", "corrupt"))
+WORDS = RECIPIENT_WORDS | {"up", "down"}
+_ids = queuefile.Ids()
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One line.  name: of the queue file, "-" for a destination's own line; attempt: from 1; recipient: its number, or -1;
+    status: enhanced code or "-"; destination: its key, or "-"; text: one line, made printable ASCII."""
+
+    name: str
+    attempt: int
+    recipient: int
+    word: str
+    status: str
+    destination: str
+    text: str
+
+
+def encode(entries: Iterable[Entry]) -> bytes:
+    out = []
+    for entry in entries:
+        text = "".join(c if 32 <= ord(c) < 127 else "?" for c in " ".join(entry.text.split()))[:500]
+        fields = (entry.name or "-", str(entry.attempt), str(entry.recipient), entry.word, entry.status or "-", entry.destination or "-")
+        if any(" " in field or not field.isascii() or not field.isprintable() for field in fields):
+            raise ValueError(f"not a report field: {fields!r}")
+        out.append(" ".join(fields) + " " + text + "\n")
+    return "".join(out).encode("ascii")
+
+
+def decode(data: bytes) -> list[Entry]:
+    entries = []
+    for line in data.decode("ascii", "replace").split("\n")[:-1]:
+        fields = line.split(" ", 6)
+        try:
+            name, attempt, recipient, word, status, destination, text = fields
+            if word in WORDS:
+                entries.append(Entry(name, int(attempt), int(recipient), word, status, destination, text))
+        except ValueError:
+            continue
+    return entries
+
+
+def write(spool: str, writer: str, entries: list[Entry], *, sync: bool = False) -> None:
+    """Put a report into SPOOL/report/WRITER/new.  sync: durable on return (a local delivery's markers depend on it)."""
+    name = _ids.new(clock.now())
+    directory = os.path.join(spool, "report", writer)
+    durable.create(f"{directory}/tmp/{name}", encode(entries), 0o640, sync=sync, exact=True)
+    durable.rename(f"{directory}/tmp/{name}", f"{directory}/new/{name}")
+    if sync:
+        durable.sync_dir(f"{directory}/new")

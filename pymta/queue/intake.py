@@ -1,0 +1,224 @@
+"""intake: take a message into the queue, durably, together with whoever else is waiting.
+
+    draft = intake.draft(envelope)       in/smtpd/tmp/ID        written while it arrives
+    draft.write(lines) ...
+    await intake.commit(draft)           sync its data; rename into in/smtpd/new/; sync that directory; return
+
+Commits are grouped: while one sync runs, the messages that get ready wait, and the next sync serves all of them.  A lone message
+waits for nobody.  Where the spool has a file system of its own one syncfs makes the data of a whole batch durable; elsewhere
+each file has its fdatasync, side by side in threads.  In both cases no name stands in new/ before its data is on disk, so a
+reader of new/ never meets a torn file, and one sync of the directory makes all the batch's names durable.
+"""
+from __future__ import annotations
+
+import asyncio
+import os
+from binascii import crc32
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+
+from pymta import clock, durable
+from pymta.formats import queuefile
+
+MODE = 0o664                # protected by the directories it lies in; the runner's group appends records: see layout.py
+GATHER_OCTETS = 1 << 18     # a message up to this size is written by one call
+SYNCFS_FROM = 3             # for fewer files than this their own syncs cost less than one of the whole file system
+THREADS = 8
+
+
+class Draft:
+    """A message being written: `write` any number of times, then commit or discard.  The envelope may not change any more."""
+
+    __slots__ = ("envelope", "path", "name", "octets", "_chunks", "_lines", "_crc", "_file")
+
+    def __init__(self, directory: str, envelope: queuefile.Envelope) -> None:
+        self.envelope = envelope
+        self.name = envelope.id + suffix(envelope)
+        self.path = f"{directory}/tmp/{self.name}"
+        self.octets = 0                                 # of the message written so far
+        self._chunks: list[bytes] = []
+        self._lines = 0
+        self._crc = 0
+        self._file: durable.File | None = None
+
+    def write(self, data: bytes) -> None:
+        """Add lines of the message (ended by LF).  Raises OSError when the disk refuses."""
+        self._chunks.append(data)
+        self.octets += len(data)
+        if self.octets > GATHER_OCTETS:
+            self._spill()
+
+    def _spill(self) -> None:
+        data = b"".join(self._chunks)
+        self._chunks.clear()
+        if self._file is None:
+            self._file = durable.File(self.path, MODE, exact=True)
+            self._file.write(queuefile.seal(self.envelope, 0, 0, 0))     # its place is kept; the figures come at the end
+        self._crc = crc32(data, self._crc)
+        self._lines += data.count(b"\n")
+        self._file.write(data)
+
+    def finish(self) -> None:
+        """Put the whole file into tmp/, not yet synced.  Raises OSError."""
+        if self._file is None:
+            data = queuefile.encode(self.envelope, b"".join(self._chunks))
+            self._file = durable.File(self.path, MODE, exact=True)
+            self._file.write(data)
+        else:
+            self._spill()
+            self._file.rewrite(0, queuefile.seal(self.envelope, self.octets, self._lines, self._crc))
+        self._chunks.clear()
+
+    def sync(self) -> None:
+        if self._file is not None:
+            self._file.sync()
+
+    def close(self) -> None:
+        if self._file is not None:
+            self._file.close()
+
+    def discard(self) -> None:
+        """Forget it: nothing is left."""
+        self._chunks.clear()
+        if self._file is not None:
+            self._file.discard()
+            self._file = None
+
+
+def suffix(envelope: queuefile.Envelope) -> str:
+    """What kind of recipients a queue file holds, as its name says: so that the runner need not open it."""
+    kinds = {recipient.kind for recipient in envelope.recipients}
+    if kinds == {queuefile.LOCAL}:
+        return ".local"
+    return ".remote" if kinds == {queuefile.REMOTE} else ".mixed"
+
+
+def publish(directory: str, drafts: list[Draft], *, syncfs: bool) -> list[OSError | None]:
+    """Make finished drafts durable and put them into new/: one result for each, None if it is ours now.  Blocks."""
+    results: list[OSError | None] = [None] * len(drafts)
+    try:
+        if syncfs and len(drafts) >= SYNCFS_FROM:
+            durable.sync_fs(directory)
+        else:
+            _sync_each(drafts, results)
+        for number, draft in enumerate(drafts):
+            if results[number] is None:
+                try:
+                    durable.rename(draft.path, f"{directory}/new/{draft.name}")
+                except OSError as error:
+                    results[number] = error
+        durable.sync_dir(f"{directory}/new")
+    except OSError as error:
+        # Never tried again as if it had worked.  What already stands in new/ is taken back where that is still possible.
+        for number, draft in enumerate(drafts):
+            if results[number] is None:
+                results[number] = error
+                try:
+                    durable.unlink_if_there(f"{directory}/new/{draft.name}")
+                except OSError:
+                    pass
+    for number, draft in enumerate(drafts):
+        if results[number] is None:
+            draft.close()
+        else:
+            draft.discard()
+    return results
+
+
+def _sync_each(drafts: list[Draft], results: list[OSError | None]) -> None:
+    """fdatasync every draft, side by side: the file system merges what it writes for them."""
+
+    def some(start: int) -> None:
+        for number in range(start, len(drafts), THREADS):
+            try:
+                drafts[number].sync()
+            except OSError as error:
+                results[number] = error
+
+    if len(drafts) == 1:
+        some(0)
+    else:
+        list(_pool().map(some, range(min(THREADS, len(drafts)))))
+
+
+_syncers: ThreadPoolExecutor | None = None
+
+
+def _pool() -> ThreadPoolExecutor:
+    global _syncers                                     # made after the fork: threads do not survive one
+    if _syncers is None:
+        _syncers = ThreadPoolExecutor(THREADS, "sync")
+    return _syncers
+
+
+class Intake:
+    """One intake directory (it holds tmp/ and new/), written by this process and its siblings only."""
+
+    def __init__(self, directory: str, *, syncfs: bool) -> None:
+        self.directory = directory
+        self.syncfs = syncfs
+        self.ids = queuefile.Ids()
+        self._waiting: list[tuple[Draft, asyncio.Future[None]]] = []
+        self._leading = False
+        self._leader = ThreadPoolExecutor(1, "commit")
+        self.batches = self.messages = 0                # for the curious and the benchmark
+
+    def draft(self, envelope: queuefile.Envelope) -> Draft:
+        """A new draft; the envelope must have its recipients.  It gets its id here if it has none."""
+        if not envelope.id:
+            envelope.id = self.ids.new(clock.now())
+        return Draft(self.directory, envelope)
+
+    async def commit(self, draft: Draft) -> None:
+        """Return when the message is on disk and in new/.  Raises OSError if it is not: then nothing was taken."""
+        try:
+            draft.finish()
+        except OSError:
+            draft.discard()
+            raise
+        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiting.append((draft, future))
+        if not self._leading:
+            self._leading = True
+            asyncio.get_running_loop().call_soon(self._lead)
+        await future
+
+    def _lead(self) -> None:
+        batch, self._waiting = self._waiting, []
+        if not batch:
+            self._leading = False
+            return
+        self.batches += 1
+        self.messages += len(batch)
+        drafts = [draft for draft, _ in batch]
+        loop = asyncio.get_running_loop()
+        work = loop.run_in_executor(self._leader, self._publish, drafts)
+        work.add_done_callback(lambda done: self._led(batch, done.result()))
+
+    def _publish(self, drafts: list[Draft]) -> list[OSError | None]:
+        return publish(self.directory, drafts, syncfs=self.syncfs)
+
+    def _led(self, batch: list[tuple[Draft, asyncio.Future[None]]], results: list[OSError | None]) -> None:
+        for (_, future), error in zip(batch, results, strict=True):
+            if future.done():
+                continue                                # the session is gone; the message is taken all the same
+            if error is None:
+                future.set_result(None)
+            else:
+                future.set_exception(error)
+        self._lead()
+
+
+def has_own_filesystem(spool: str, setting: str, device: Callable[[str], int] = lambda path: os.stat(path).st_dev) -> bool:
+    """Whether one syncfs should serve a batch: setting is queue.own_filesystem (yes, no, auto)."""
+    if setting != "auto":
+        return setting in ("yes", "true", "on")
+    return device(spool) not in {device(path) for path in ("/", "/var") if os.path.isdir(path)}
+
+
+def tidy(directory: str) -> int:
+    """Remove what a crash left in tmp/ of an intake nobody writes to now (call before the first worker starts); how many."""
+    names = os.listdir(f"{directory}/tmp")
+    for name in names:
+        durable.unlink_if_there(f"{directory}/tmp/{name}")
+    return len(names)
