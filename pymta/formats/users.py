@@ -1,0 +1,124 @@
+"""users: the users that are not users of the system, and where their mail lies.             pymta-users(5)
+
+    file    = *(line LF)
+    line    = [name [":" [uid] [":" [gid] [":" [home]]]]] [*WSP "#" comment]      ; "#" at the start or after a blank
+    name    = local ["@" domain]          ; without a domain: a user in every local domain (local.domains)
+    uid     = number / account            ; never 0.  Empty: local.virtual_uid
+    gid     = number / group              ; empty: the group of uid
+    home    = absolute path               ; empty: local.virtual_home/DOMAIN/USER.  The mailbox is home/Maildir
+
+    alice@example.test
+    bob@example.test:1005:1005:/srv/mail/bob       # a mailbox of his own uid
+
+A line's name is all a user needs.  The domain of a line is one of ours (a virtual domain).  Names are compared without regard
+to case.  local is made of letters, digits and !#$%&'*=?^_`{|}~.+- , begins with neither dot nor hyphen and is at most 64 octets
+long: it is the name of a directory.  The passwords stand in a file of their own, which fewer programs may read.
+
+Written by pymta-passwd and the admin, who may edit it at any time; read by every program at each use.
+A bad line is reported with its number and left out; the others hold.  If lost: nobody but system users gets mail.
+"""
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from pymta.message import address as addresses
+
+HOME_MAX_OCTETS = 1024
+NAME_MAX_OCTETS = 64
+
+
+@dataclass(frozen=True, slots=True)
+class User:
+    """local, domain: lower case, domain empty for a user of every local domain; uid, gid, home: as written, "" if not."""
+
+    local: str
+    domain: str
+    uid: str
+    gid: str
+    home: str
+    number: int                                             # of the line
+
+    @property
+    def name(self) -> str:
+        return f"{self.local}@{self.domain}" if self.domain else self.local
+
+
+@dataclass(frozen=True, slots=True)
+class Users:
+    """by_name: name ("alice@example.test" or "alice") -> User, in the order of the file; domains: those named, in order;
+    complaints: [(line number, reason; remedy)]."""
+
+    by_name: dict[str, User]
+    domains: dict[str, int]
+    complaints: list[tuple[int, str]]
+
+
+def decode(data: bytes) -> Users:
+    """The users of a file's bytes.  Never raises."""
+    users = Users({}, {}, [])
+    for number, raw in enumerate(data.split(b"\n"), 1):
+        line = _without_comment(raw.decode("utf-8", "surrogateescape")).strip()
+        if not line:
+            continue
+        try:
+            user = _user(line, number)
+        except ValueError as error:
+            users.complaints.append((number, str(error)))
+            continue
+        first = users.by_name.setdefault(user.name, user)
+        if first is not user:
+            users.complaints.append((number, f"{user.name} stands in line {first.number} already, which holds; remove one of them"))
+        if user.domain:
+            users.domains.setdefault(user.domain, number)
+    return users
+
+
+def encode(user: User) -> bytes:
+    """The line of one user, with its LF."""
+    fields = [user.name, user.uid, user.gid, user.home]
+    while not fields[-1]:
+        fields.pop()
+    return ":".join(fields).encode("utf-8", "surrogateescape") + b"\n"
+
+
+def _user(line: str, number: int) -> User:
+    name, *rest = line.split(":", 3)
+    uid, gid, home = [field.strip() for field in rest] + [""] * (3 - len(rest))
+    local, at, domain = name.strip().lower().rpartition("@")
+    if not at:
+        local, domain = domain, ""
+    if not is_safe_name(local):
+        raise ValueError(f"{clean(name)}: not a user's name; write user@domain or user, in letters, digits and . _ - +")
+    if at and not addresses.is_domain(domain.encode("utf-8", "surrogateescape")):
+        raise ValueError(f"{clean(name)}: not a domain after the @; write user@example.net")
+    for what, value in (("uid", uid), ("gid", gid)):
+        if value.isdecimal() and int(value) == 0 or value == "root":
+            raise ValueError(f"{what} 0: nothing is ever delivered as root; name another account or leave the field empty")
+        if value and (" " in value or "/" in value or value.startswith("-") or not value.isascii() or not value.isprintable()):
+            raise ValueError(f"{what} {clean(value)}: neither a number nor an account; write name:uid:gid:home")
+        if value.isdecimal() and int(value) > 0xFFFFFFFE:
+            raise ValueError(f"{what} {value}: too big; the biggest is 4294967294")
+    if home and (not home.startswith("/") or ".." in home.split("/") or len(home) > HOME_MAX_OCTETS or not home.isprintable()):
+        raise ValueError(f"home {clean(home)}: not an absolute path; write name:uid:gid:/the/home")
+    return User(local, domain, uid, gid, home, number)
+
+
+_SAFE = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789!#$%&'*=?^_`{|}~.+-")
+
+
+def is_safe_name(local: str) -> bool:
+    """Whether a local part may be the name of a directory."""
+    return 0 < len(local) <= NAME_MAX_OCTETS and local[0] not in ".-" and _SAFE.issuperset(local)
+
+
+def clean(text: str, limit: int = 80) -> str:
+    """text made safe and short for a complaint."""
+    shown = "".join(c if c.isprintable() else "?" for c in text)
+    return shown if len(shown) <= limit else shown[:limit] + "..."
+
+
+def _without_comment(line: str) -> str:
+    if line.startswith("#"):
+        return ""
+    at = min((i for i in (line.find(" #"), line.find("\t#")) if i >= 0), default=-1)
+    return line if at < 0 else line[:at]
