@@ -244,7 +244,7 @@ def read(etc: str = DEFAULT_ETC) -> Settings:
     for number, name, value in rows:
         row = BY_NAME.get(name)
         if row is None:
-            complaints.append(f"{path}:{number}: {name}: no such setting; {_nearest(name)}")
+            complaints.append(f"{path}:{number}: {name}: no such setting; {nearest(name)}")
             continue
         try:
             values[name] = row.kind(value)
@@ -257,7 +257,8 @@ def read(etc: str = DEFAULT_ETC) -> Settings:
     return Settings(etc, values, sources, complaints)
 
 
-def _nearest(name: str) -> str:
+def nearest(name: str) -> str:
+    """What to try instead of a setting that does not exist."""
     import difflib
     close = difflib.get_close_matches(name, list(BY_NAME), 1)
     return f"did you mean {close[0]}?" if close else "pymta.conf(5) lists them all"

@@ -1,0 +1,1 @@
+"""sandbox: the parts of pymta-sandbox: options, identity, tree, certificate, supervise, watch."""

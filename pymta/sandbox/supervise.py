@@ -1,0 +1,437 @@
+"""supervise: start the daemons of a sandbox, keep them running, say where they are, stop them.
+
+A program of its own (pymta-sandbox turns into it when the tree is ready) so that it is small while everything runs: no asyncio,
+no TLS, no argparse.  It sleeps until something happens: a signal, a daemon's word on its NOTIFY_SOCKET, the end of a process.
+
+argv: the number of a descriptor that holds the plan, a JSON object (see Plan).
+"""
+from __future__ import annotations
+
+import json
+import os
+import select
+import signal
+import sys
+import time
+
+if __name__ == "__main__":
+    sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))))
+
+import socket
+
+from pymta import durable, log
+
+READY_S = 60.0                                          # a busy machine may take long; two cores take about 3 s
+STOP_S = 8.0                                            # then SIGKILL; all is gone within 10 s
+LOOK_S = 60.0                                           # a slow look for processes nobody told us about
+_AGAIN_S = (0.0, 0.1, 0.5, 1.0, 2.0, 5.0)               # before a daemon is started for the nth time within a minute
+
+
+class Trouble(Exception):
+    """The sandbox cannot run; the text says why and what to do."""
+
+
+class Daemon:
+    """One daemon: its command, its sockets (name -> listening sockets), the socket it says READY=1 on."""
+
+    def __init__(self, name: str, command: list[str], sockets: list[tuple[str, socket.socket]]) -> None:
+        self.name = name
+        self.command = command
+        self.sockets = sockets
+        self.pid = 0
+        self.ready = False
+        self.starts: list[float] = []
+        self.again_at = 0.0                             # when to start it again, if pid is 0
+        self.address = f"@pymta-sandbox-{os.getpid()}-{os.urandom(4).hex()}-{name}"     # abstract: no path, no limit of 108
+        self.notice = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self.notice.bind("\0" + self.address[1:])
+        self.notice.setblocking(False)
+
+    def start(self, log_path: str, environment: dict[str, str]) -> None:
+        self.starts = [at for at in self.starts if time.monotonic() - at < 60] + [time.monotonic()]
+        self.ready = False
+        parent = os.getpid()
+        self.pid = os.fork()
+        if self.pid:
+            return
+        try:
+            self._become(log_path, environment, parent)
+        except BaseException as error:
+            os.write(2, f"pymta-sandbox: cannot start {self.name}: {error}\n".encode())
+        finally:
+            os._exit(71)
+
+    def _become(self, log_path: str, environment: dict[str, str], parent: int) -> None:
+        from pymta import privs
+        os.setsid()                                     # a Ctrl-C is for the sandbox; and all its processes are found by it
+        privs.die_with_parent(parent)
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD, signal.SIGPIPE):
+            signal.signal(number, signal.SIG_DFL)
+        signal.pthread_sigmask(signal.SIG_SETMASK, set())
+        os.dup2(os.open("/dev/null", os.O_RDONLY), 0)
+        written = os.open(log_path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
+        os.dup2(written, 1)
+        os.dup2(written, 2)
+        self._pass_sockets(environment)
+        environment["NOTIFY_SOCKET"] = self.address
+        os.execve(self.command[0], self.command, environment)
+
+    def _pass_sockets(self, environment: dict[str, str]) -> None:
+        """As systemd does (sd_listen_fds(3)): descriptors from 3 on, described in the environment."""
+        if not self.sockets:
+            return
+        import fcntl
+        high = [fcntl.fcntl(sock.fileno(), fcntl.F_DUPFD_CLOEXEC, 200) for _, sock in self.sockets]
+        for number, descriptor in enumerate(high, 3):
+            os.dup2(descriptor, number)
+        environment["LISTEN_PID"] = str(os.getpid())
+        environment["LISTEN_FDS"] = str(len(high))
+        environment["LISTEN_FDNAMES"] = ":".join(name for name, _ in self.sockets)
+
+    def heard(self) -> None:
+        """Read what it said."""
+        while True:
+            try:
+                words = self.notice.recv(4096).split(b"\n")
+            except (BlockingIOError, InterruptedError):
+                return
+            if b"READY=1" in words:
+                self.ready = True
+
+
+class Supervisor:
+    """The plan in action.  plan: {"directory", "endpoints": all of endpoints.json but pids, "daemons": [[name, command,
+    [[listener, descriptor], ...]], ...], "tls": listeners that speak TLS at once, "watch": a command or null}."""
+
+    def __init__(self, plan: dict) -> None:
+        self.directory = plan["directory"]
+        self.endpoints = plan["endpoints"]
+        self.tls = set(plan["tls"])
+        self.watch_command: list[str] | None = plan["watch"]
+        self.log_path = self.endpoints["log"]
+        self.endpoints_path = os.path.join(self.directory, "endpoints.json")
+        self.environment = {name: value for name, value in os.environ.items()
+                            if not name.startswith(("LISTEN_", "NOTIFY_", "WATCHDOG_", "JOURNAL_", "PYTHON"))}
+        self.environment["PYTHONPATH"] = plan["path"]
+        self.daemons = []
+        for name, command, descriptors in plan["daemons"]:
+            sockets = [(listener, socket.socket(fileno=number)) for listener, number in descriptors]
+            for _, sock in sockets:
+                sock.set_inheritable(False)
+            self.daemons.append(Daemon(name, command, sockets))
+        self.stopping = False
+        self.children: dict[int, str] = {}              # other children: pid -> probe, watch
+        self.pids: dict[str, list[int]] = {}
+        self.watched: dict[int, int] = {}               # pid -> pidfd
+        self.published = False
+        self.look_at = 0.0                              # when to look for processes next
+        self.looks: list[float] = []                    # further looks soon, because something is on the move
+        self.poll = select.poll()
+        self.wake, wake = socket.socketpair()
+        for sock in (self.wake, wake):
+            sock.setblocking(False)
+        signal.set_wakeup_fd(wake.fileno(), warn_on_full_buffer=False)
+        self._wake = wake
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+            signal.signal(number, self._stop)
+        signal.signal(signal.SIGCHLD, lambda number, frame: None)
+
+    def _stop(self, number: int, frame: object) -> None:
+        self.stopping = True
+
+    # ---- running ------------------------------------------------------------------------------------------------------
+    def run(self) -> int:
+        """Until told to stop.  Returns the exit status."""
+        status = 0
+        self.poll.register(self.wake, select.POLLIN)
+        for daemon in self.daemons:
+            self.poll.register(daemon.notice, select.POLLIN)
+        try:
+            for daemon in self.daemons:
+                daemon.start(self.log_path, dict(self.environment))
+            self.begin()
+            while not self.stopping:
+                self.turn()
+        except Trouble as error:
+            sys.stderr.write(f"pymta-sandbox: {error}\n")
+            status = 75
+        finally:
+            self.stop()
+        return status
+
+    def begin(self) -> None:
+        """Wait for every daemon, try every port, then say so."""
+        end = time.monotonic() + READY_S
+        while not self.stopping and not all(daemon.ready for daemon in self.daemons):
+            self.turn(end)
+            late = [daemon.name for daemon in self.daemons if not daemon.ready]
+            if late and time.monotonic() > end:
+                raise Trouble(f"{', '.join(late)}: not ready after {READY_S:.0f} s; see {self.log_path}")
+        if self.stopping:
+            return
+        probe = os.fork()
+        if probe == 0:
+            self.probe()
+        self.children[probe] = "probe"
+        while probe in self.children and not self.stopping:
+            self.turn(end + READY_S)
+        if self.stopping:
+            return
+        self.look()
+        self.publish()
+        self.published = True
+        try:
+            print("ready", self.endpoints_path, flush=True)
+        except OSError:
+            pass                                        # nobody listens any more; the file says it too
+        if self.watch_command:
+            self.start_watch()
+        self.catch_up_log()
+
+    def catch_up_log(self) -> None:
+        """From now on, what we have to say goes where the daemons' words go."""
+        written = os.open(self.log_path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        os.dup2(written, 2)
+        os.close(written)
+
+    def turn(self, end: float | None = None) -> None:
+        """Wait for the next thing and deal with it; at most until end (monotonic seconds)."""
+        now = time.monotonic()
+        times = [self.look_at, *self.looks, *(daemon.again_at for daemon in self.daemons if not daemon.pid)]
+        times += [end] if end is not None else []
+        for descriptor, _ in self.poll.poll(max(0.0, min(times) - now) * 1000 + 1):
+            self.deal(descriptor)
+        if self.stopping:
+            return
+        self.reap()
+        self.start_again()
+        self.look_if_due()
+
+    def deal(self, descriptor: int) -> None:
+        if descriptor == self.wake.fileno():
+            try:
+                while self.wake.recv(4096):
+                    pass
+            except BlockingIOError:
+                return
+        for daemon in self.daemons:
+            if descriptor == daemon.notice.fileno():
+                daemon.heard()
+                self.look_soon(0.05)
+        for pid, number in list(self.watched.items()):
+            if descriptor == number:
+                self.forget(pid)
+                self.look_soon(0.05, 0.7, 2.0)          # its parent may need a moment to replace it
+
+    def reap(self) -> None:
+        while True:
+            try:
+                pid, status = os.waitpid(-1, os.WNOHANG)
+            except ChildProcessError:
+                return
+            if pid == 0:
+                return
+            code = os.waitstatus_to_exitcode(status)
+            what = self.children.pop(pid, None)
+            if what == "probe" and code:
+                raise Trouble(f"not everything answers; see {self.log_path}")
+            for daemon in self.daemons:
+                if daemon.pid == pid:
+                    self.ended(daemon, code)
+
+    def ended(self, daemon: Daemon, code: int) -> None:
+        """A daemon has died: what is left of it goes too, and it is started again as systemd would."""
+        self.kill_session(daemon.pid)
+        daemon.pid = 0
+        if self.stopping:
+            return
+        if not self.published:
+            raise Trouble(f"{daemon.name} ended with status {code} instead of getting ready; see {self.log_path}\n{self.last_words()}")
+        wait_s = _AGAIN_S[min(len(daemon.starts), len(_AGAIN_S)) - 1]
+        daemon.again_at = time.monotonic() + wait_s
+        log.event("trouble", what=f"{daemon.name} ended", status=code, remedy="started again", wait_s=wait_s)
+
+    def last_words(self) -> str:
+        with open(self.log_path, "rb") as file:
+            file.seek(max(0, os.fstat(file.fileno()).st_size - 3000))
+            return b"\n".join(file.read().split(b"\n")[-12:]).decode("utf-8", "replace").rstrip()
+
+    def start_again(self) -> None:
+        now = time.monotonic()
+        for daemon in self.daemons:
+            if not daemon.pid and daemon.again_at <= now:
+                daemon.start(self.log_path, dict(self.environment))
+                self.look_soon(0.0)
+
+    # ---- who is running -----------------------------------------------------------------------------------------------
+    def look_soon(self, *seconds: float) -> None:
+        now = time.monotonic()
+        self.looks = sorted({*self.looks, *(now + s for s in seconds)})[:8]
+
+    def look_if_due(self) -> None:
+        now = time.monotonic()
+        if now < self.look_at and not (self.looks and self.looks[0] <= now):
+            return
+        self.looks = [at for at in self.looks if at > now + 0.05]
+        before = self.pids
+        self.look()
+        if self.published and self.pids != before:
+            self.publish()
+
+    def look(self) -> None:
+        """Find all processes of each daemon, and ask to be told when one of them ends."""
+        self.look_at = time.monotonic() + LOOK_S
+        self.pids = processes({daemon.name: daemon.pid for daemon in self.daemons})
+        living = {pid for pids in self.pids.values() for pid in pids}
+        for pid in set(self.watched) - living:
+            self.forget(pid)
+        for pid in living - set(self.watched):
+            try:
+                number = os.pidfd_open(pid)
+            except OSError:
+                continue                                # gone already, or a kernel before 5.3: the slow look will tell
+            self.watched[pid] = number
+            self.poll.register(number, select.POLLIN)
+
+    def forget(self, pid: int) -> None:
+        number = self.watched.pop(pid)
+        self.poll.unregister(number)
+        os.close(number)
+
+    def publish(self) -> None:
+        text = json.dumps({**self.endpoints, "pids": self.pids}, indent=1) + "\n"
+        durable.replace(self.endpoints_path, text.encode(), 0o644)
+
+    def kill_session(self, leader: int) -> None:
+        """Kill what a dead daemon has left behind, and see it gone."""
+        end = time.monotonic() + 2.0
+        while (rest := processes({"": leader})[""]) and time.monotonic() < end:
+            for pid in rest:
+                _kill(pid, signal.SIGKILL)
+                try:
+                    os.waitpid(pid, os.WNOHANG)         # ours now: orphans are adopted
+                except ChildProcessError:
+                    pass
+            time.sleep(0.01)
+
+    # ---- trying the ports ---------------------------------------------------------------------------------------------
+    def probe(self) -> None:
+        """In a child: hear a greeting on every port."""
+        status = 1
+        try:
+            for daemon in self.daemons:
+                for name, sock in daemon.sockets:
+                    host, port = sock.getsockname()[:2]
+                    try:
+                        greeting = _greeting(host, port, name in self.tls)
+                    except OSError as error:
+                        greeting = str(error).encode()
+                    if not greeting.startswith((b"220", b"* OK", b"+OK")):
+                        raise Trouble(f"{daemon.name} does not answer on {name} ({host} port {port}): {greeting.decode('ascii', 'replace')}")
+            status = 0
+        except BaseException as error:
+            sys.stderr.write(f"pymta-sandbox: {error}\n")
+        finally:
+            os._exit(status)
+
+    def start_watch(self) -> None:
+        assert self.watch_command
+        parent = os.getpid()
+        pid = os.fork()
+        if pid == 0:
+            try:
+                from pymta import privs
+                privs.die_with_parent(parent)
+                signal.signal(signal.SIGINT, signal.SIG_IGN)    # Ctrl-C: we end it
+                signal.signal(signal.SIGTERM, signal.SIG_DFL)
+                os.execve(self.watch_command[0], self.watch_command, self.environment)
+            finally:
+                os._exit(71)
+        self.children[pid] = "watch"
+
+    # ---- the end ------------------------------------------------------------------------------------------------------
+    def stop(self) -> None:
+        """Stop everything within 10 s; nothing is left of it."""
+        self.stopping = True
+        durable.unlink_if_there(self.endpoints_path)
+        leaders = [daemon.pid for daemon in self.daemons if daemon.pid]
+        for pid in [*leaders, *self.children]:
+            _kill(pid, signal.SIGTERM)
+        end = time.monotonic() + STOP_S
+        while time.monotonic() < end and any(daemon.pid for daemon in self.daemons):
+            self.poll.poll(max(0.0, end - time.monotonic()) * 1000 if not self.watched else 200)
+            for descriptor, _ in self.poll.poll(0):
+                self.deal(descriptor)
+            self.reap()
+        for pid in [*leaders, *self.children]:
+            self.kill_session(pid)
+        while self._kill_children():
+            time.sleep(0.01)
+
+    def _kill_children(self) -> bool:
+        """Kill every process that is still ours; whether there was one."""
+        rest = processes({"": os.getpid()})[""]
+        for pid in rest:
+            if pid != os.getpid():
+                _kill(pid, signal.SIGKILL)
+        try:
+            while os.waitpid(-1, os.WNOHANG)[0]:
+                pass
+        except ChildProcessError:
+            return False
+        return True
+
+
+def processes(leaders: dict[str, int]) -> dict[str, list[int]]:
+    """name -> pids of the process of that name, its descendants, and all of its session, itself first; none for pid 0."""
+    parents: dict[int, tuple[int, int]] = {}
+    for name in os.listdir("/proc"):
+        if name.isdecimal():
+            try:
+                with open(f"/proc/{name}/stat", "rb") as file:
+                    state, parent, _, session = file.read().rpartition(b")")[2].split()[:4]
+            except (OSError, ValueError):
+                continue                                # gone meanwhile
+            if state not in (b"Z", b"X"):
+                parents[int(name)] = (int(parent), int(session))
+    out = {}
+    for name, leader in leaders.items():
+        found = {pid for pid, (_, session) in parents.items() if session == leader or pid == leader} if leader else set()
+        grown = True
+        while grown:
+            more = {pid for pid, (parent, _) in parents.items() if parent in found} - found
+            found |= more
+            grown = bool(more)
+        out[name] = sorted(found, key=lambda pid: (pid != leader, pid))
+    return out
+
+
+def _kill(pid: int, number: int) -> None:
+    try:
+        os.kill(pid, number)
+    except ProcessLookupError:
+        pass
+
+
+def _greeting(host: str, port: int, tls: bool) -> bytes:
+    with socket.create_connection((host, port), 20) as sock:
+        if tls:
+            import ssl
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+            context.check_hostname, context.verify_mode = False, ssl.CERT_NONE    # whether it answers is the question
+            with context.wrap_socket(sock) as wrapped:
+                return wrapped.recv(512)
+        return sock.recv(512)
+
+
+def main(argv: list[str] | None = None) -> int:
+    number = int((argv if argv is not None else sys.argv[1:])[0])
+    with open(number, encoding="utf-8") as file:
+        plan = json.load(file)
+    log.start("pymta-sandbox")
+    sys.excepthook = sys.__excepthook__
+    return Supervisor(plan).run()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
