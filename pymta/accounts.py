@@ -12,7 +12,7 @@ from __future__ import annotations
 import os
 import pwd
 from dataclasses import dataclass
-from typing import Iterator
+from collections.abc import Iterator
 
 from pymta import clock, log
 from pymta.formats import users as formats_users

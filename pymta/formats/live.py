@@ -11,7 +11,8 @@ What editors do, and what is made of it:
 from __future__ import annotations
 
 import os
-from typing import Callable, Generic, TypeVar
+from collections.abc import Callable
+from typing import Generic, TypeVar
 
 from pymta import clock, log
 
@@ -25,10 +26,13 @@ _NOTHING: Version = (0, -1, 0)                              # the version of a f
 
 
 class Live(Generic[Table]):
-    """path: the file; decode: bytes -> what get() gives.  changed(table), if given, is called after each reading."""
+    """path: the file; decode: bytes -> what get() gives.  changed(table), if given, is called once for each new version.
+    check(stat), if given, is called before the file is read and refuses it by OSError; such a file must be there, and what was read before does not stand in for it."""
 
-    def __init__(self, path: str, decode: Callable[[bytes], Table], changed: Callable[[Table], None] | None = None) -> None:
+    def __init__(self, path: str, decode: Callable[[bytes], Table], changed: Callable[[Table], None] | None = None,
+                 check: Callable[[os.stat_result], None] | None = None) -> None:
         self.path = path
+        self._check = check
         self.version: Version | None = None                 # of what get() last gave; None before the first time
         self._decode = decode
         self._changed = changed
@@ -47,7 +51,9 @@ class Live(Generic[Table]):
                 return self._table
             if stat.st_size and not self._gone_for_a_moment(False):
                 return self._read()
-        except FileNotFoundError:
+        except FileNotFoundError as error:
+            if self._check and not self._gone_for_a_moment(True):
+                return self._refused(error)
             version = _NOTHING
         except OSError as error:
             return self._refused(error)
@@ -73,6 +79,8 @@ class Live(Generic[Table]):
         fd = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
         try:
             stat = os.fstat(fd)
+            if self._check:
+                self._check(stat)
             if stat.st_size > SIZE_MAX_OCTETS:
                 raise OSError(f"longer than {SIZE_MAX_OCTETS} octets")
             parts = []
@@ -93,6 +101,9 @@ class Live(Generic[Table]):
         return self._table
 
     def _refused(self, error: OSError) -> Table:
+        if self._check:
+            self.version = None
+            raise error
         if str(error) != self._trouble:
             self._trouble = str(error)
             log.event("trouble", what=f"cannot read {self.path}", why=error.strerror or str(error))
