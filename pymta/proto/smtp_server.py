@@ -1,0 +1,543 @@
+"""smtp_server: the server's side of SMTP and LMTP, bytes in, events out.                 RFC 5321, RFC 2033
+
+    session = SmtpServer(b"mx.example.test", Limits())
+    session.greet()
+    for event in session.feed(chunk):                   # however the bytes are cut, the events are the same
+        match event:
+            case Recipient(path=path): session.answer(policy.recipient(path))
+            case EndOfData(): ...                       # no answer yet: what was pipelined waits until there is one
+    socket.sendall(session.take())
+
+Hello, Sender, Recipient, StartTls, Login and EndOfData want one answer() each.  When it comes later than the event, feed(b"")
+goes on with what has been received meanwhile.  Content, Refused and Close only tell.
+
+The peer can only cause replies.  A command line ends at CRLF alone; one with a CR or LF elsewhere ends the session, because who
+sent it sees other lines than we do.  Memory is bounded by Limits.  A host may send its text right behind DATA: it is
+taken as text once DATA was accepted, as commands otherwise.
+"""
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from functools import lru_cache
+
+from pymta import outcome
+from pymta.message.address import BadAddress, Path, parse_path
+from pymta.outcome import Outcome
+from pymta.proto import sasl
+from pymta.proto.smtp_data import Data
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What one session may ask for."""
+
+    size_octets: int = 50 << 20         # of a message, as RFC 1870 counts
+    recipients: int = 1000              # accepted ones in one transaction
+    errors: int = 20                    # refused commands since the last accepted message
+    line_octets: int = 2048             # of a command line with its CRLF; RFC 5321 §4.5.3.1.4 wants 512, extensions more
+    line_octets_max: int = 16384        # of any line, those of AUTH included; beyond it the session is closed
+    gather_octets: int = 256 << 10      # a text up to this size comes in one piece
+
+
+# ---- events (mutable only because frozen ones take three times as long to make) ---------------------------------------
+@dataclass(slots=True)
+class Hello:
+    """HELO, EHLO or LHLO; name: as the peer wrote it, printable ASCII."""
+
+    verb: bytes
+    name: bytes
+
+
+@dataclass(slots=True)
+class Sender:
+    """MAIL.  size_octets: what SIZE= promised, or 0; parameters: keyword in upper case -> value."""
+
+    path: Path
+    size_octets: int = 0
+    parameters: dict[bytes, bytes] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
+class Recipient:
+    """RCPT."""
+
+    path: Path
+    parameters: dict[bytes, bytes] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
+class Content:
+    """The text of the message so far (lines ended by LF); only for texts longer than Limits.gather_octets."""
+
+    text: bytes
+
+
+@dataclass(slots=True)
+class EndOfData:
+    """The rest of the text, or all of it.  size_octets: of the whole, as RFC 1870 counts."""
+
+    text: bytes
+    size_octets: int
+
+
+@dataclass(slots=True)
+class StartTls:
+    """Answered with OK: send what take() gives, shake hands, then call secured()."""
+
+
+@dataclass(slots=True)
+class Login:
+    """A name and a password to be checked."""
+
+    mechanism: bytes
+    credentials: sasl.Credentials
+
+
+@dataclass(slots=True)
+class Refused:
+    """The engine itself refused this command (verb only); a text that had begun is void."""
+
+    verb: bytes
+    outcome: Outcome
+
+
+@dataclass(slots=True)
+class Close:
+    """The session is over: send what take() gives and close.  why: empty after QUIT."""
+
+    why: str = ""
+
+
+Event = Hello | Sender | Recipient | Content | EndOfData | StartTls | Login | Refused | Close
+
+# ---- the order of commands --------------------------------------------------------------------------------------------
+START, READY, MAIL, RCPT, TEXT, CLOSED = "start", "ready", "mail", "rcpt", "text", "closed"
+TEXT_END = b"."                                         # the dot, where a command is named
+
+# In which state a command may be given, and the state after it was answered with success.  RFC 5321 §4.1.4
+ORDER: dict[bytes, dict[str, str]] = {
+    b"EHLO":     {START: READY, READY: READY, MAIL: READY, RCPT: READY},
+    b"HELO":     {START: READY, READY: READY, MAIL: READY, RCPT: READY},
+    b"LHLO":     {START: READY, READY: READY, MAIL: READY, RCPT: READY},
+    b"MAIL":     {READY: MAIL},
+    b"RCPT":     {MAIL: RCPT, RCPT: RCPT},
+    b"DATA":     {RCPT: TEXT},
+    b"RSET":     {START: START, READY: READY, MAIL: READY, RCPT: READY},
+    b"STARTTLS": {READY: START},                        # RFC 3207 §4.2: all is forgotten
+    b"AUTH":     {READY: READY},                        # RFC 4954 §4: not during a transaction, and once
+    b"NOOP":     {START: START, READY: READY, MAIL: MAIL, RCPT: RCPT},
+    b"VRFY":     {START: START, READY: READY, MAIL: MAIL, RCPT: RCPT},
+    b"EXPN":     {START: START, READY: READY, MAIL: MAIL, RCPT: RCPT},
+    b"HELP":     {START: START, READY: READY, MAIL: MAIL, RCPT: RCPT},
+    b"QUIT":     {START: CLOSED, READY: CLOSED, MAIL: CLOSED, RCPT: CLOSED},
+}
+
+# Parameters known to MAIL and RCPT.  AUTH= is read and not used (RFC 4954 §5 lets us trust nobody).
+PARAMETERS: dict[bytes, frozenset[bytes]] = {
+    b"MAIL": frozenset((b"SIZE", b"BODY", b"AUTH")),
+    b"RCPT": frozenset(),
+}
+
+# What begins a request of HTTP, and so shows that a web page makes its reader's browser talk to us
+_HTTP = frozenset((b"GET", b"POST", b"PUT", b"HEAD", b"OPTIONS", b"CONNECT", b"HOST:"))
+
+_PARAMETER = re.compile(rb" +([A-Za-z0-9][A-Za-z0-9-]*)(?:=([!-<>-~\x80-\xff]+))?")      # RFC 5321 §4.1.2 esmtp-param
+_CONTROL = re.compile(rb"[\x00-\x1f\x7f]")
+_parse_path = lru_cache(1024)(parse_path)               # the same few thousand addresses make up most of a host's mail
+
+_OK = outcome.OK.smtp()
+_START_TEXT = b"354 end with CRLF.CRLF\r\n"
+_CANNOT_VERIFY = b"252 2.0.0 cannot verify; send the mail and it will be tried\r\n"
+_HELP = b"214 2.0.0 EHLO HELO MAIL RCPT DATA RSET NOOP VRFY HELP STARTTLS AUTH QUIT; see RFC 5321\r\n"
+_LOGGED_IN = Outcome(235, "2.7.0", 0, "logged in")
+_BYE = b"221 2.0.0 bye\r\n"
+_GO_AHEAD = Outcome(220, "2.0.0", 0, "ready to start TLS")
+_BARE_NEWLINE = Outcome(500, "5.5.2", 64, "bare CR or LF in a command; lines end in CR LF; closing")
+_NUL = outcome.BARE_NEWLINE.because("NUL in message")
+_NO_FROM = Outcome(501, "5.5.4", 64, "write MAIL FROM:<address>")
+_NO_TO = Outcome(501, "5.5.4", 64, "write RCPT TO:<address>")
+_NO_NAME = Outcome(501, "5.5.4", 64, "give the name of your host")
+_NO_ARGUMENT = Outcome(501, "5.5.4", 64, "takes no argument")
+_PARAMETERS_BAD = Outcome(501, "5.5.4", 64, "cannot read the parameters")
+_STARTTLS_CROWDED = Outcome(503, "5.5.1", 64, "nothing may follow STARTTLS before its answer; closing")
+_BODY = Outcome(501, "5.5.4", 64, "BODY is 7BIT or 8BITMIME")
+_SIZE = Outcome(501, "5.5.4", 64, "SIZE is a number")
+_NO_HELLO = Outcome(503, "5.5.1", 64, "say EHLO first")
+_LOGGED_IN_ALREADY = Outcome(503, "5.5.1", 64, "already logged in")
+_SASL_BAD = Outcome(501, "5.5.2", 64, "cannot read the response")
+_SASL_CANCELLED = Outcome(501, "5.7.0", 64, "authentication cancelled")
+_SASL_UNKNOWN = Outcome(504, "5.5.4", 64, "mechanism not supported")
+_HTTP_SPOKEN = Outcome(500, "5.5.1", 64, "this is not a web server; closing")
+
+
+class SmtpServer:
+    """One session.
+
+    host: our name, as the greeting gives it.  lmtp: speak RFC 2033.  starttls: whether to offer it.  mechanisms: of AUTH, offered only
+    under TLS; empty where nobody logs in.  tls: whether TLS is up from the first byte.
+    """
+
+    __slots__ = ("host", "limits", "lmtp", "tls", "logged_in", "state", "accepted", "_starttls", "_mechanisms", "_buffer", "_at",
+                 "_out", "_wanted", "_next", "_errors", "_data", "_exchange", "_mechanism", "_closing", "extended")
+
+    def __init__(self, host: bytes, limits: Limits, *, lmtp: bool = False, starttls: bool = False,
+                 mechanisms: tuple[bytes, ...] = (), tls: bool = False) -> None:
+        self.host = host
+        self.limits = limits
+        self.lmtp = lmtp
+        self.tls = tls
+        self.logged_in = False
+        self.state = START
+        self.accepted = 0                               # recipients of this transaction
+        self._starttls = starttls
+        self._mechanisms = mechanisms
+        self._buffer = b""
+        self._at = 0
+        self._out: list[bytes] = []
+        self._wanted: bytes | None = None               # the command that waits for its answer
+        self._next = START                              # the state after its success
+        self._errors = 0
+        self._data: Data | None = None
+        self._exchange: sasl.Exchange | None = None
+        self._mechanism = b""
+        self._closing: str | None = None
+        self.extended = False                           # whether the peer said EHLO or LHLO: the E of ESMTP
+
+    # ---- for the program ----------------------------------------------------------------------------------------------
+    @property
+    def waiting(self) -> bool:
+        """Whether an event has not been answered yet."""
+        return self._wanted is not None
+
+    def greet(self) -> None:
+        self._out.append(b"220 %s %s\r\n" % (self.host, b"LMTP" if self.lmtp else b"ESMTP"))
+
+    def take(self) -> bytes:
+        """What is to be sent."""
+        data = self._out[0] if len(self._out) == 1 else b"".join(self._out)
+        self._out.clear()
+        return data
+
+    def feed(self, data: bytes) -> Iterator[Event]:
+        """What data means, with all that came before it."""
+        self._buffer = self._buffer[self._at:] + data if self._at < len(self._buffer) else data
+        self._at = 0
+        while self._wanted is None and self.state is not CLOSED:
+            event: Event | None
+            if self._closing is not None:
+                self.state = CLOSED
+                event = Close(self._closing)
+            elif self.state is TEXT:
+                if self._at == len(self._buffer):
+                    break
+                event = self._text()
+            else:
+                line = self._line()
+                if line is None:
+                    break
+                if isinstance(line, Refused):
+                    event = line
+                else:
+                    event = self._command(line) if self._exchange is None else self._response(line)
+            if event is not None:
+                yield event
+        if self.state is CLOSED:
+            self._buffer = b""
+
+    def answer(self, result: Outcome) -> None:
+        """The program's answer to the last event that wants one.  LMTP tells it to each recipient (RFC 2033 §4.2)."""
+        verb, self._wanted = self._wanted, None
+        if verb == TEXT_END:
+            if self.lmtp:
+                self._out += [result.smtp()] * (self.accepted - 1)
+            self._forget()
+            self.state = self._next = READY
+            if result.delivered:
+                self._errors = 0
+        if not result.delivered:
+            self._refuse(verb or b"", result)
+            return
+        if verb == b"RCPT":
+            self.accepted += 1
+        elif verb == b"STARTTLS":
+            result = _GO_AHEAD
+        elif verb == b"AUTH":
+            self.logged_in = True
+            result = _LOGGED_IN
+        elif verb in _HELLOS:
+            self._forget()
+            self.extended = verb != b"HELO"
+            self.state = READY
+            self._out.append(self._extensions() if self.extended else b"250 %s\r\n" % self.host)
+            return
+        self._out.append(result.smtp())
+        self.state = self._next
+
+    def secured(self) -> None:
+        """The handshake is done: begin again (RFC 3207 §4.2)."""
+        self.tls = True
+        self.state = START
+        self.extended = False
+        self._buffer = b""
+        self._at = 0
+        self._forget()
+
+    def end(self, result: Outcome) -> None:
+        """Say result (a 421) and take nothing more, whatever the state is.  No Close follows."""
+        self._out.append(result.smtp())
+        self.state = CLOSED
+        self._wanted = None
+        self._buffer = b""
+        self._forget()
+
+    # ---- what all commands share --------------------------------------------------------------------------------------
+    def _line(self) -> bytes | Refused | None:
+        """The next line without its CRLF, or its refusal; None while it has not come whole."""
+        buffer, at = self._buffer, self._at
+        end = buffer.find(b"\n", at)
+        octets = (end if end >= 0 else len(buffer)) - at
+        if octets >= self.limits.line_octets_max:
+            return self._refuse_and_close(outcome.LINE_TOO_LONG, "line too long")
+        if end < 0:
+            return None
+        self._at = end + 1
+        if octets == 0 or buffer.find(b"\r", at, end) != end - 1:
+            return self._refuse_and_close(_BARE_NEWLINE, "bare CR or LF in a command")
+        if octets >= self.limits.line_octets and self._exchange is None and buffer[at:at + 5].upper() != b"AUTH ":
+            return self._refuse(b"", outcome.LINE_TOO_LONG)
+        return buffer[at:end - 1]
+
+    def _command(self, line: bytes) -> Event | None:
+        verb, _, rest = line.rstrip(b" ").partition(b" ")
+        verb = verb.upper()
+        places = ORDER.get(verb)
+        if places is None or (verb == b"LHLO") != self.lmtp and verb in _HELLOS:
+            if verb in _HTTP:
+                return self._refuse_and_close(_HTTP_SPOKEN, "speaks HTTP")
+            return self._refuse(verb, outcome.UNKNOWN_COMMAND)
+        following = places.get(self.state)
+        if following is None:
+            return self._refuse(verb, _NO_HELLO if self.state is START else outcome.BAD_SEQUENCE)
+        self._next = following
+        return _COMMANDS[verb](self, verb, rest)
+
+    def _ask(self, verb: bytes, event: Event) -> Event:
+        """Give event to the program and wait for its answer."""
+        self._wanted = verb
+        return event
+
+    def _done(self, reply: bytes) -> Event | None:
+        """The command is answered here."""
+        self._out.append(reply)
+        self.state = self._next
+        return None
+
+    def _refuse(self, verb: bytes, result: Outcome) -> Refused:
+        self._out.append(result.smtp())
+        if result.permanent:
+            self._errors += 1
+            if self._errors >= self.limits.errors and self._closing is None:
+                self._out.append(outcome.TOO_MANY_ERRORS.smtp())
+                self._closing = "too many errors"
+        return Refused(verb, result)
+
+    def _refuse_and_close(self, result: Outcome, why: str) -> Refused:
+        self._closing = why
+        return self._refuse(b"", result)
+
+    def _forget(self) -> None:
+        """The transaction is over."""
+        self.accepted = 0
+        self._data = None
+        self._exchange = None
+
+    # ---- the commands: (verb, what follows it) -> event ---------------------------------------------------------------
+    def _hello(self, verb: bytes, rest: bytes) -> Event | None:
+        name = rest.strip()
+        if not name or len(name) > 255 or not name.isascii() or _CONTROL.search(name):
+            return self._refuse(verb, _NO_NAME)
+        return self._ask(verb, Hello(verb, name))
+
+    def _mail(self, verb: bytes, rest: bytes) -> Event | None:
+        """"MAIL FROM:" Reverse-path [SP Mail-parameters]"""
+        if rest[:5].upper() != b"FROM:":
+            return self._refuse(verb, _NO_FROM)
+        try:
+            path = _parse_path(rest[5:])
+        except BadAddress as error:
+            return self._refuse(verb, outcome.BAD_SENDER.because(str(error)))
+        if not path.domain and path.local:              # only RCPT may name a postmaster of nowhere
+            return self._refuse(verb, outcome.BAD_SENDER)
+        if not path.rest:
+            return self._ask(verb, Sender(path))
+        parameters = _parameters(verb, path.rest)
+        if isinstance(parameters, Outcome):
+            return self._refuse(verb, parameters)
+        if parameters.get(b"BODY", b"7BIT").upper() not in (b"7BIT", b"8BITMIME"):
+            return self._refuse(verb, _BODY)
+        size = parameters.get(b"SIZE", b"0")
+        if not size.isdigit() or len(size) > 20:        # RFC 1870 §4
+            return self._refuse(verb, _SIZE)
+        if int(size) > self.limits.size_octets:
+            return self._refuse(verb, outcome.TOO_BIG)
+        return self._ask(verb, Sender(path, int(size), parameters))
+
+    def _rcpt(self, verb: bytes, rest: bytes) -> Event | None:
+        """"RCPT TO:" Forward-path [SP Rcpt-parameters]"""
+        if rest[:3].upper() != b"TO:":
+            return self._refuse(verb, _NO_TO)
+        try:
+            path = _parse_path(rest[3:])
+        except BadAddress as error:
+            return self._refuse(verb, outcome.BAD_RECIPIENT.because(str(error)))
+        if not path.local:
+            return self._refuse(verb, outcome.BAD_RECIPIENT)
+        if self.accepted >= self.limits.recipients:
+            return self._refuse(verb, outcome.TOO_MANY_RECIPIENTS)
+        if not path.rest:
+            return self._ask(verb, Recipient(path))
+        parameters = _parameters(verb, path.rest)
+        if isinstance(parameters, Outcome):
+            return self._refuse(verb, parameters)
+        return self._ask(verb, Recipient(path, parameters))
+
+    def _start_text(self, verb: bytes, rest: bytes) -> Event | None:
+        if rest:
+            return self._refuse(verb, _NO_ARGUMENT)
+        self._data = Data(self.limits.size_octets)
+        return self._done(_START_TEXT)
+
+    def _rset(self, verb: bytes, rest: bytes) -> Event | None:
+        if rest:
+            return self._refuse(verb, _NO_ARGUMENT)
+        self._forget()
+        return self._done(_OK)
+
+    def _noop(self, verb: bytes, rest: bytes) -> Event | None:
+        return self._done(_OK)
+
+    def _vrfy(self, verb: bytes, rest: bytes) -> Event | None:
+        if not rest:
+            return self._refuse(verb, outcome.BAD_ARGUMENT)
+        return self._done(_CANNOT_VERIFY)         # RFC 5321 §7.3: who lives here is told to nobody
+
+    def _expn(self, verb: bytes, rest: bytes) -> Event | None:
+        return self._refuse(verb, outcome.NOT_IMPLEMENTED)
+
+    def _help(self, verb: bytes, rest: bytes) -> Event | None:
+        return self._done(_HELP)
+
+    def _quit(self, verb: bytes, rest: bytes) -> Event | None:
+        self._done(_BYE)
+        return Close()
+
+    def _start_tls(self, verb: bytes, rest: bytes) -> Event | None:
+        """RFC 3207 §4.  What stands behind the command was sent by somebody in the middle, or by a client that speaks too soon."""
+        if not self._starttls or self.tls:
+            return self._refuse(verb, outcome.BAD_SEQUENCE if self.tls else outcome.NOT_IMPLEMENTED)
+        if rest:
+            return self._refuse(verb, _NO_ARGUMENT)
+        if self._at < len(self._buffer):
+            return self._refuse_and_close(_STARTTLS_CROWDED, "data behind STARTTLS")
+        return self._ask(verb, StartTls())
+
+    def _auth(self, verb: bytes, rest: bytes) -> Event | None:
+        """"AUTH" SP mechanism [SP initial-response]           RFC 4954 §4"""
+        if not self._mechanisms:
+            return self._refuse(verb, outcome.NOT_IMPLEMENTED)
+        if not self.tls:
+            return self._refuse(verb, outcome.TLS_REQUIRED)
+        if self.logged_in:
+            return self._refuse(verb, _LOGGED_IN_ALREADY)
+        mechanism, blank, initial = rest.strip(b" ").partition(b" ")
+        self._mechanism = mechanism.upper()
+        if self._mechanism not in self._mechanisms:
+            return self._refuse(verb, _SASL_UNKNOWN)
+        self._exchange = sasl.begin(mechanism)
+        return self._exchanged(self._exchange.start, initial if blank else None)
+
+    def _response(self, line: bytes) -> Event | None:
+        """A line of the client while AUTH goes on."""
+        assert self._exchange is not None
+        return self._exchanged(self._exchange.answer, line)
+
+    def _exchanged(self, step: Callable[..., bytes | sasl.Credentials], line: bytes | None) -> Event | None:
+        try:
+            result = step(line)
+        except sasl.Failed as error:
+            self._exchange = None
+            if isinstance(error, sasl.Cancelled):
+                return self._refuse(b"AUTH", _SASL_CANCELLED)
+            return self._refuse(b"AUTH", outcome.AUTH_FAILED if isinstance(error, sasl.NotAllowed) else _SASL_BAD)
+        if isinstance(result, bytes):
+            self._out.append(b"334 %s\r\n" % result)
+            return None
+        self._exchange = None
+        return self._ask(b"AUTH", Login(self._mechanism, result))
+
+    # ---- the text -----------------------------------------------------------------------------------------------------
+    def _text(self) -> Event | None:
+        data = self._data
+        assert data is not None
+        rest = data.feed(self._buffer[self._at:] if self._at else self._buffer)
+        self._at = 0
+        self._buffer = rest or b""
+        if rest is None:
+            return Content(data.take()) if data.held_octets >= self.limits.gather_octets else None
+        if data.spoiled:
+            return self._spoiled(data)
+        return self._ask(TEXT_END, EndOfData(data.take(), data.size_octets))
+
+    def _spoiled(self, data: Data) -> Refused:
+        """Nothing of the text is taken.  After a bare CR or LF nobody knows where the peer thinks that it ended: close."""
+        result = outcome.BARE_NEWLINE if data.bare else outcome.TOO_BIG if data.big else _NUL
+        if data.bare:
+            self._closing = "bare CR or LF in a message"
+        if self.lmtp:                                   # as many replies as recipients
+            self._out += [result.smtp()] * (self.accepted - 1)
+        self._forget()
+        self.state = READY
+        return self._refuse(TEXT_END, result)
+
+    def _extensions(self) -> bytes:
+        return _extensions(self.host, self.limits.size_octets, self._starttls and not self.tls,
+                           self._mechanisms if self.tls and not self.logged_in else ())
+
+
+_HELLOS = frozenset((b"EHLO", b"HELO", b"LHLO"))
+_COMMANDS: dict[bytes, Callable[[SmtpServer, bytes, bytes], Event | None]] = {
+    b"EHLO": SmtpServer._hello, b"HELO": SmtpServer._hello, b"LHLO": SmtpServer._hello, b"MAIL": SmtpServer._mail,
+    b"RCPT": SmtpServer._rcpt, b"DATA": SmtpServer._start_text, b"RSET": SmtpServer._rset, b"STARTTLS": SmtpServer._start_tls,
+    b"AUTH": SmtpServer._auth, b"NOOP": SmtpServer._noop, b"VRFY": SmtpServer._vrfy, b"EXPN": SmtpServer._expn,
+    b"HELP": SmtpServer._help, b"QUIT": SmtpServer._quit,
+}
+
+
+@lru_cache(64)
+def _extensions(host: bytes, size_octets: int, starttls: bool, mechanisms: tuple[bytes, ...]) -> bytes:
+    """The reply to EHLO."""
+    lines = [host, b"PIPELINING", b"SIZE %d" % size_octets, b"8BITMIME", b"ENHANCEDSTATUSCODES"]
+    if starttls:
+        lines.append(b"STARTTLS")
+    if mechanisms:
+        lines.append(b"AUTH " + b" ".join(mechanisms))
+    return b"".join(b"250-%s\r\n" % line for line in lines[:-1]) + b"250 %s\r\n" % lines[-1]
+
+
+def _parameters(verb: bytes, rest: bytes) -> dict[bytes, bytes] | Outcome:
+    """esmtp-param *(SP esmtp-param) as keyword in upper case -> value, or what is wrong with it."""
+    found: dict[bytes, bytes] = {}
+    at, end = 0, len(rest.rstrip(b" "))
+    while at < end:
+        match = _PARAMETER.match(rest, at, end)
+        if match is None:
+            return _PARAMETERS_BAD
+        keyword, at = match[1].upper(), match.end()
+        if keyword not in PARAMETERS[verb]:
+            return outcome.BAD_PARAMETER
+        if keyword in found:
+            return _PARAMETERS_BAD
+        found[keyword] = match[2] or b""
+    return found
