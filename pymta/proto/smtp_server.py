@@ -243,8 +243,8 @@ class SmtpServer:
                     event = self._command(line) if self._exchange is None else self._response(line)
             if event is not None:
                 yield event
-        if self.state is CLOSED:
-            self._buffer = b""
+        self._buffer = b"" if self.state is CLOSED else self._buffer[self._at:]
+        self._at = 0
 
     def answer(self, result: Outcome) -> None:
         """The program's answer to the last event that wants one.  LMTP tells it to each recipient (RFC 2033 §4.2)."""

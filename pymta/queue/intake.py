@@ -100,7 +100,7 @@ def publish(directory: str, drafts: list[Draft], *, syncfs: bool) -> list[OSErro
         if syncfs and len(drafts) >= SYNCFS_FROM:
             durable.sync_fs(directory)
         else:
-            _sync_each(drafts, results)
+            sync_each(drafts, results)
         for number, draft in enumerate(drafts):
             if results[number] is None:
                 try:
@@ -125,7 +125,7 @@ def publish(directory: str, drafts: list[Draft], *, syncfs: bool) -> list[OSErro
     return results
 
 
-def _sync_each(drafts: list[Draft], results: list[OSError | None]) -> None:
+def sync_each(drafts: list[Draft], results: list[OSError | None]) -> None:
     """fdatasync every draft, side by side: the file system merges what it writes for them."""
 
     def some(start: int) -> None:
@@ -171,6 +171,10 @@ class Intake:
 
     async def commit(self, draft: Draft) -> None:
         """Return when the message is on disk and in new/.  Raises OSError if it is not: then nothing was taken."""
+        await self.submit(draft)
+
+    def submit(self, draft: Draft) -> asyncio.Future[None]:
+        """commit for callers that need no coroutine: done when the message is ours.  Raises OSError, now or from the future."""
         try:
             draft.finish()
         except OSError:
@@ -181,7 +185,7 @@ class Intake:
         if not self._leading:
             self._leading = True
             asyncio.get_running_loop().call_soon(self._lead)
-        await future
+        return future
 
     def _lead(self) -> None:
         batch, self._waiting = self._waiting, []

@@ -1,0 +1,60 @@
+"""The Received field, hop counts, and what goes from the top of a message.               RFC 5321 §4.4"""
+from __future__ import annotations
+
+import email
+import email.utils
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pymta.message import received
+
+NOW = 1785585600.0
+
+
+def test_a_field() -> None:
+    field = received.field(received.client(b"client.example", "192.0.2.7"), b"mx.example.test", b"ESMTPS", "0pbb5k2q9a1bcd7", b"bob@example.test",
+                           NOW, b"TLSv1.3 TLS_AES_256_GCM_SHA384")
+    text = field.decode("ascii")
+    assert text.startswith("Received: from client.example ([192.0.2.7])\n\tby mx.example.test with ESMTPS id 0pbb5k2q9a1bcd7\n"
+                           "\t(TLSv1.3 TLS_AES_256_GCM_SHA384)\n\tfor <bob@example.test>; ")
+    assert email.utils.parsedate_to_datetime(text.partition("; ")[2]).timestamp() == NOW
+    assert max(map(len, text.split("\n"))) < 100
+
+
+def test_several_recipients_are_not_told_of_each_other() -> None:
+    assert b"for " not in received.field(b"x", b"mx", b"SMTP", "1", b"", NOW)
+
+
+@pytest.mark.parametrize("facts, word", [((0, 0, 0, 0), b"SMTP"), ((0, 1, 0, 0), b"ESMTP"), ((0, 1, 1, 0), b"ESMTPS"), ((0, 1, 0, 1), b"ESMTPA"),
+                                         ((0, 1, 1, 1), b"ESMTPSA"), ((1, 1, 0, 0), b"LMTP"), ((1, 1, 1, 1), b"LMTPSA")])
+def test_protocol(facts: tuple[int, ...], word: bytes) -> None:
+    """RFC 3848"""
+    lmtp, extended, tls, login = map(bool, facts)
+    assert received.protocol(lmtp=lmtp, extended=extended, tls=tls, login=login) == word
+
+
+@pytest.mark.parametrize("helo, address, out", [
+    (b"a.example", "2001:db8::1", b"a.example ([IPv6:2001:db8::1])"), (b"[192.0.2.1]", "192.0.2.1", b"[192.0.2.1] ([192.0.2.1])"),
+    (b"", "192.0.2.1", b"unknown ([192.0.2.1])"), (b"x) by evil (y; z", "local", b"x??by?evil??y??z ([local])")])
+def test_client(helo: bytes, address: str, out: bytes) -> None:
+    assert received.client(helo, address) == out
+
+
+@given(st.binary(max_size=300))
+def test_no_name_breaks_the_field(helo: bytes) -> None:
+    field = received.field(received.client(helo, "192.0.2.1"), b"mx", b"ESMTP", "1", b"", NOW)
+    message = email.message_from_bytes(field + b"\nbody")
+    assert message.keys() == ["Received"] and message.get_payload() == "body"
+
+
+@pytest.mark.parametrize("top, cleaned, hops", [
+    (b"A: b\n\nbody\n", b"A: b\n\nbody\n", 0),
+    (b"Received: a\nRECEIVED: b\nX: received: no\nReceived-SPF: pass\n\nReceived: in the body\n",
+     b"Received: a\nRECEIVED: b\nX: received: no\nReceived-SPF: pass\n\nReceived: in the body\n", 2),
+    (b"Return-Path: <a@b>\nA: b\nreturn-path: <c>\n d\nE: f\n\nReturn-Path: body\n", b"A: b\nE: f\n\nReturn-Path: body\n", 0),
+    (b"\nbody\n", b"\nbody\n", 0), (b"", b"\n", 0), (b"no header\n", b"\nno header\n", 0), (b" x\n\ny\n", b"\n x\n\ny\n", 0),
+    (b"X-Return-Path: kept\n\n", b"X-Return-Path: kept\n\n", 0), (b"Return-Path: <a>\n\nbody\n", b"\nbody\n", 0)])
+def test_cleaned(top: bytes, cleaned: bytes, hops: int) -> None:
+    assert received.cleaned(top) == (cleaned, hops)
