@@ -32,7 +32,9 @@ def in_hosts(text: str, name: str) -> str:
 
 
 def _asked(name: str) -> str:
-    import _socket                                      # the C part of socket: the rest costs 10 ms
+    import _socket
+
+    # the C part of socket alone: the rest costs 10 ms
     try:
         first, others, _ = _socket.gethostbyaddr(name)
     except OSError:

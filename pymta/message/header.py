@@ -10,10 +10,11 @@ from __future__ import annotations
 
 import time
 from binascii import b2a_base64
+from itertools import pairwise
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Iterable, Iterator
+    from collections.abc import Iterable, Iterator
 
 ADDRESS_MAX_OCTETS = 320                                # RFC 5321 §4.5.3.1: 64 + "@" + 255
 
@@ -197,7 +198,7 @@ def _fits(word: bytes, opening: bytes) -> bool:
 
 def _crowded(words: list[bytes]) -> bool:
     """Whether two words stand side by side with no dot between: a name, not an address."""
-    return any(left != b"." and right != b"." for left, right in zip(words, words[1:]))
+    return any(left != b"." and right != b"." for left, right in pairwise(words))
 
 
 def _local_part(words: list[bytes]) -> bytes:

@@ -50,7 +50,7 @@ class Refused(Exception):
 class Options:
     """What was asked for.  sender: None where no -f was given, b"" for the null reverse-path."""
 
-    __slots__ = ("etc", "mode", "from_header", "ignore_dots", "sender", "full_name", "notify", "ret", "envid", "recipients")
+    __slots__ = ("envid", "etc", "from_header", "full_name", "ignore_dots", "mode", "notify", "recipients", "ret", "sender")
 
     def __init__(self) -> None:
         self.etc = DEFAULT_ETC
@@ -338,7 +338,9 @@ def envelope_for(options: Options, fields: bytes, values: dict[str, str], id: st
 
 
 def submit(options: Options, message: bytes, values: dict[str, str]) -> str:
-    """Complete the message, put it into the queue, return its id.  Raises Refused; then nothing was taken."""
+    """Complete the message, put it into the queue, return its id.  Raises Refused; then nothing was taken.
+
+    No Received field yet: pymta-qrun, which knows the uid from the kernel, writes it when it takes the drop."""
     now = time.time()
     id = queuefile.Ids().new(now)
     host = values["host.name"].encode("utf-8")
@@ -347,9 +349,8 @@ def submit(options: Options, message: bytes, values: dict[str, str]) -> str:
     full_name = options.full_name
     if full_name is None:
         full_name = login()[1] if not any(name == b"from" for name, _ in header.fields(fields)) else b""
-    trace = b"Received: by %s (pymta, from uid %d)\n\tid %s; %s\n" % (host, os.geteuid(), id.encode(), header.date(now))
     fields = header.complete(fields, now=now, host=host, sender=envelope.sender, full_name=full_name, id=id)
-    drop(envelope, b"".join((trace, fields, b"\n", body)), values)
+    drop(envelope, b"".join((fields, b"\n", body)), values)
     return id
 
 
