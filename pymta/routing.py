@@ -53,6 +53,15 @@ class Step:
     text: str
 
 
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """answer: as of resolve; steps: in order; faults: [(file:line, reason; remedy)] that were met."""
+
+    answer: Answer
+    steps: list[Step]
+    faults: list[tuple[str, str]]
+
+
 class Router:
     """Who gets the mail for an address, under one configuration.  Keep one: it remembers answers while the files stay the same."""
 
@@ -85,7 +94,10 @@ class Router:
             self._answers, self._size, self._based_on, self._until = {}, 0, tables, now + ANSWERS_S
         answer = self._answers.get(address)
         if answer is None:
-            answer = self._expand(address, None)
+            way = _Expansion(self, address)
+            answer = way.answer()
+            for where, why in way.faults:
+                self.tell(where, why)
             self._size += len(answer) if isinstance(answer, list) else 1
             if self._size > ANSWERS_MAX:
                 self._answers, self._size = {}, 0
@@ -94,12 +106,13 @@ class Router:
             return answer
         return [Recipient(one.kind, one.address, one.notes) for one in answer]
 
-    def explain(self, address: bytes) -> tuple[Answer, list[Step]]:
-        """resolve's answer and the steps that lead to it.  Raises OSError if a file of ETC cannot be read."""
+    def explain(self, address: bytes) -> "Explanation":
+        """resolve's answer, how it came about, and what is wrong on the way.  Logs nothing.  Raises OSError if a file of ETC
+        cannot be read."""
         self.accounts.table()
-        self.aliases()
         steps: list[Step] = []
-        return self._expand(address, steps), steps
+        way = _Expansion(self, address, steps)
+        return Explanation(way.answer(), steps, way.faults)
 
     def relay(self, address: bytes) -> bool:
         """Whether mail for address is for this host: its domain is ours, or an alias has exactly this address on its left.
@@ -145,22 +158,6 @@ class Router:
             log.event("config", where=where, why=why)
 
     # ---- parts --------------------------------------------------------------------------------------------------------
-    def _expand(self, address: bytes, steps: list[Step] | None) -> Answer:
-        expansion = _Expansion(self, address, steps)
-        try:
-            return expansion.answer()
-        except _Refused as refused:
-            expansion.step("refused", refused.args[0].text)
-            return refused.args[0]
-        except Trouble as error:
-            where, _, why = str(error).partition(": ")
-            self.tell(where, why)
-            expansion.step("trouble", str(error))
-            return outcome.LOCAL_ERROR
-        except OSError as error:                             # a file of ETC went unreadable between two looks
-            expansion.step("trouble", str(error))
-            return outcome.LOCAL_ERROR
-
     def _report(self, aliases: Aliases) -> None:
         self._told.clear()
         for number, reason in aliases.complaints:
@@ -199,18 +196,33 @@ class _Expansion:
     Every method that follows something returns whether it reached anybody; what it reached is in self.found.
     """
 
-    def __init__(self, router: Router, address: bytes, steps: list[Step] | None) -> None:
+    def __init__(self, router: Router, address: bytes, steps: list[Step] | None = None) -> None:
         self.router = router
         self.accounts = router.accounts
         self.by_name = router.aliases().by_name
         self.given = address
         self.steps = steps
         self.found: dict[tuple[bytes, bytes], tuple[tuple[bytes, bytes], ...]] = {}
+        self.faults: list[tuple[str, str]] = []
         self.way: list[str] = []                             # names of the aliases and lists we are in
         self.reached: dict[tuple[str, str], bool] = {}       # those behind us
         self.limit: int = router.settings["queue.recipients_max"]
 
     def answer(self) -> Answer:
+        try:
+            return self._answer()
+        except _Refused as refused:
+            self.step("refused", refused.args[0].text)
+            return refused.args[0]
+        except Trouble as error:
+            where, _, why = str(error).partition(": ")
+            self.faults.append((where, why))
+            self.step("trouble", str(error))
+        except OSError as error:                             # a file of ETC became unreadable between two looks; Live has logged it
+            self.step("trouble", str(error))
+        return outcome.LOCAL_ERROR
+
+    def _answer(self) -> Answer:
         """Raises _Refused, Trouble, OSError."""
         raw = self.given
         try:
@@ -329,8 +341,9 @@ class _Expansion:
             self.step(f"{path}:{target.number}" if target.number else path, f"{name} -> {_shown(target)}")
             if self.target(target, came_by):
                 reached = True
-            elif self.steps is None and path != "local.admin":
-                self.router.tell(f"{path}:{target.number}", f"{name}: {_shown(target)}: reaches nobody; mend or remove it")
+            else:
+                where = f"{path}:{target.number}" if target.number else path
+                self.faults.append((where, f"{name}: {_shown(target)}: reaches nobody; mend or remove it"))
         self.way.pop()
         self.reached[name, came_by] = reached
         return reached
@@ -374,10 +387,15 @@ class _Expansion:
     def _enter(self, name: str) -> None:
         if name in self.way:
             loop = " -> ".join([*self.way[self.way.index(name):], name])
-            raise _Refused(outcome.ALIAS_LOOP.because(f"alias leads back to itself: {loop}"))
+            raise self._loop(f"alias leads back to itself: {loop}")
         if len(self.way) >= DEPTH_MAX:
-            raise _Refused(outcome.ALIAS_LOOP.because(f"more than {DEPTH_MAX} aliases within aliases: {' -> '.join(self.way)}"))
+            raise self._loop(f"more than {DEPTH_MAX} aliases within aliases: {' -> '.join(self.way)}")
         self.way.append(name)
+
+    def _loop(self, why: str) -> _Refused:
+        alias = self.by_name.get(self.way[-1])
+        self.faults.append((f"{self.router.path}:{alias.number}" if alias else self.way[-1], f"{why}; take one of them away"))
+        return _Refused(outcome.ALIAS_LOOP.because(why))
 
 
 def _text(data: bytes) -> str:

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import ipaddress
 import os
-import socket
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, Callable, Iterable, Mapping
 
+from pymta import hostname
 from pymta.formats import conf
 
 DEFAULT_ETC = "/etc/pymta"
@@ -29,10 +29,32 @@ def boolean(value: str) -> bool:
         raise ValueError("neither yes nor no; write yes or no") from None
 
 
+def choice(*options: str) -> Callable[[str], str]:
+    """One of a few words."""
+    def one_of(value: str) -> str:
+        if value not in options:
+            raise ValueError(f"not one of {', '.join(options)}; write one of them")
+        return value
+    return one_of
+
+
 def count(value: str) -> int:
-    if not value.isascii() or not value.isdigit():
+    if not value.isascii() or not value.isdigit() or len(value) > 18:
         raise ValueError("not a number; write 0, 20, 1000")
     return int(value)
+
+
+def positive(value: str) -> int:
+    if (number := count(value)) == 0:
+        raise ValueError("0 would stop everything; write 1 or more")
+    return number
+
+
+def delimiters(value: str) -> str:
+    """Characters that may part a name from its extension."""
+    if not set(value) <= set("!#$%&'*=?^_`{|}~.+-"):
+        raise ValueError("holds a letter, a digit, a blank or @; write -+")
+    return value
 
 
 _SECONDS = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
@@ -40,13 +62,19 @@ _OCTETS = {"": 1, "B": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "KiB": 1 << 
 
 
 def _measure(value: str, units: Mapping[str, float], remedy: str) -> float:
-    digits = value.rstrip("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ")
+    digits = value[:40].rstrip("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ")
     try:
         if not digits.replace(".", "", 1).isdecimal() or not digits.isascii():
             raise KeyError
         return float(digits) * units[value[len(digits):]]
     except (KeyError, ValueError):
         raise ValueError(remedy) from None
+
+
+def port(value: str) -> int:
+    if not 0 < (number := count(value)) < 65536:
+        raise ValueError("not a port; write 25")
+    return number
 
 
 def duration(value: str) -> float:
@@ -124,7 +152,7 @@ SETTINGS: tuple[Setting, ...] = (
             "Whether the users of this system (getpwnam, uid at least local.first_uid, with a home) get mail in local domains."),
     Setting("local.first_uid", count, "1000", ("pymta-smtpd", "pymta-qrun", "pymta-local"),
             "System users below this uid get no mailbox."),
-    Setting("local.extension", text, "-+", ("pymta-smtpd", "pymta-qrun", "pymta-local"),
+    Setting("local.extension", delimiters, "-+", ("pymta-smtpd", "pymta-qrun", "pymta-local"),
             "Characters that part a user's name from an extension: user-anything and user+anything reach user."),
     Setting("local.admin", text, "", ("pymta-smtpd", "pymta-qrun", "pymta-local"),
             "Who reads mail for root (and so for postmaster, abuse and mailer-daemon where no alias says otherwise).  "
@@ -147,12 +175,12 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("queue.warn_after", duration, "4h", ("pymta-qrun",),
             "When the sender is told, once, that a message is late.  0s: never."),
     Setting("queue.size_max", size, "50M", ("pymta-smtpd", "pymta-inject", "pymta-qrun"), "The biggest message that is accepted."),
-    Setting("queue.recipients_max", count, "10000", ("pymta-smtpd", "pymta-inject", "pymta-qrun"),
+    Setting("queue.recipients_max", positive, "10000", ("pymta-smtpd", "pymta-inject", "pymta-qrun"),
             "The most recipients one message may have, after aliases."),
-    Setting("queue.hops_max", count, "50", ("pymta-smtpd", "pymta-qrun"), "A message with more Received fields loops (RFC 5321 §6.3)."),
+    Setting("queue.hops_max", positive, "50", ("pymta-smtpd", "pymta-qrun"), "A message with more Received fields loops (RFC 5321 §6.3)."),
     Setting("queue.free_min", size, "64M", ("pymta-smtpd", "pymta-inject"),
             "Below this much free space in the spool new mail is answered 452."),
-    Setting("queue.own_filesystem", text, "auto", ("pymta-smtpd",),
+    Setting("queue.own_filesystem", choice("auto", "yes", "no"), "auto", ("pymta-smtpd",),
             "Whether the spool has a file system of its own, so that one syncfs serves a whole batch: yes, no, or auto (yes where "
             "the spool, or a directory above it other than / and /var, is a mount point)."),
 
@@ -161,12 +189,12 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("smtp.submissions", listen, "[::]:465", ("pymta-smtpd",), "The same with TLS from the first byte."),
     Setting("smtp.lmtp", listen, "", ("pymta-smtpd",), "Where to take mail by LMTP (RFC 2033)."),
     Setting("smtp.relay_from", networks, "", ("pymta-smtpd",), "Networks whose hosts may send to any domain without a login."),
-    Setting("smtp.recipients_max", count, "1000", ("pymta-smtpd",), "Recipients in one transaction; RFC 5321 §4.5.3.1.8 asks for at least 100."),
-    Setting("smtp.sessions_max", count, "2000", ("pymta-smtpd",), "Sessions at a time in each worker."),
-    Setting("smtp.errors_max", count, "20", ("pymta-smtpd",), "Refused commands after which a session is closed."),
+    Setting("smtp.recipients_max", positive, "1000", ("pymta-smtpd",), "Recipients in one transaction; RFC 5321 §4.5.3.1.8 asks for at least 100."),
+    Setting("smtp.sessions_max", positive, "2000", ("pymta-smtpd",), "Sessions at a time in each worker."),
+    Setting("smtp.errors_max", positive, "20", ("pymta-smtpd",), "Refused commands after which a session is closed."),
     Setting("smtp.timeout", duration, "5m", ("pymta-smtpd",), "A session that says nothing for this long is closed (RFC 5321 §4.5.3.2.7)."),
     Setting("smtp.session_max", duration, "2h", ("pymta-smtpd",), "The longest life of a session, whatever it does."),
-    Setting("smtp.workers", count, "2", ("pymta-smtpd",), "Processes that share the listening sockets."),
+    Setting("smtp.workers", positive, "2", ("pymta-smtpd",), "Processes that share the listening sockets."),
 
     Setting("tls.certificate", text, "", DAEMONS,
             "File with the certificate chain (PEM).  Empty: ETC/tls/cert.pem where it exists; without one there is no TLS."),
@@ -177,28 +205,28 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("login.failures", count, "3", DAEMONS,
             "Wrong passwords from one network (IPv4 /24, IPv6 /64) after which each answer is delayed, twice as long each time.  0: never."),
     Setting("login.delay_max", duration, "15s", DAEMONS, "The longest such delay."),
-    Setting("login.hashers", count, "2", DAEMONS, "Password hashes computed at a time; each takes 19 MiB."),
+    Setting("login.hashers", positive, "2", DAEMONS, "Password hashes computed at a time; each takes 19 MiB."),
 
     Setting("imap.listen", listen, "[::]:143", ("pymta-imapd",), "Where to serve IMAP, with STARTTLS."),
     Setting("imap.listen_tls", listen, "[::]:993", ("pymta-imapd",), "Where to serve IMAP with TLS from the first byte."),
-    Setting("imap.sessions_per_user", count, "50", ("pymta-imapd",), "Sessions one user may have at a time."),
-    Setting("imap.sessions_max", count, "5000", ("pymta-imapd",), "Sessions at a time in all."),
+    Setting("imap.sessions_per_user", positive, "50", ("pymta-imapd",), "Sessions one user may have at a time."),
+    Setting("imap.sessions_max", positive, "5000", ("pymta-imapd",), "Sessions at a time in all."),
     Setting("imap.idle_max", duration, "30m", ("pymta-imapd",), "A session that says nothing for this long is closed (RFC 9051 §5.4)."),
     Setting("pop3.listen", listen, "[::]:110", ("pymta-pop3d",), "Where to serve POP3, with STLS."),
     Setting("pop3.listen_tls", listen, "[::]:995", ("pymta-pop3d",), "Where to serve POP3 with TLS from the first byte."),
-    Setting("pop3.sessions_max", count, "2000", ("pymta-pop3d",), "Sessions at a time in all."),
+    Setting("pop3.sessions_max", positive, "2000", ("pymta-pop3d",), "Sessions at a time in all."),
     Setting("pop3.idle_max", duration, "10m", ("pymta-pop3d",), "A session that says nothing for this long is closed (RFC 1939 §3)."),
 
     Setting("remote.smarthost", host_port, "", ("pymta-remote", "pymta-qrun"),
             "Host that takes all mail for other hosts.  Empty: deliver to each domain's MX."),
-    Setting("remote.port", count, "25", ("pymta-remote",), "The port of other hosts' mail servers."),
-    Setting("remote.concurrency", count, "20", ("pymta-remote",), "Connections at a time to one destination; fewer while it is slow or refuses."),
-    Setting("remote.concurrency_all", count, "100", ("pymta-remote",), "Connections at a time in all."),
-    Setting("remote.reuse", count, "100", ("pymta-remote",), "Messages sent over one connection."),
-    Setting("remote.recipients_max", count, "100", ("pymta-remote",), "Recipients in one outgoing transaction."),
+    Setting("remote.port", port, "25", ("pymta-remote",), "The port of other hosts' mail servers."),
+    Setting("remote.concurrency", positive, "20", ("pymta-remote",), "Connections at a time to one destination; fewer while it is slow or refuses."),
+    Setting("remote.concurrency_all", positive, "100", ("pymta-remote",), "Connections at a time in all."),
+    Setting("remote.reuse", positive, "100", ("pymta-remote",), "Messages sent over one connection."),
+    Setting("remote.recipients_max", positive, "100", ("pymta-remote",), "Recipients in one outgoing transaction."),
     Setting("remote.connect_timeout", duration, "30s", ("pymta-remote",), "How long to wait for a connection and its greeting."),
     Setting("remote.timeout", duration, "5m", ("pymta-remote",), "How long to wait for any other reply (RFC 5321 §4.5.3.2)."),
-    Setting("remote.tls", text, "may", ("pymta-remote",), "may: use STARTTLS where offered, without checking names.  never: do not."),
+    Setting("remote.tls", choice("may", "never"), "may", ("pymta-remote",), "may: use STARTTLS where offered, without checking names.  never: do not."),
     Setting("dns.server", host_port, "", ("pymta-remote",), "The name server to ask.  Empty: those of /etc/resolv.conf."),
     Setting("dns.timeout", duration, "10s", ("pymta-remote",), "How long one look-up may take in all."),
 )
@@ -209,16 +237,19 @@ BY_NAME: Mapping[str, Setting] = MappingProxyType({row.name: row for row in SETT
 class Settings:
     """What is in force: attribute access is by section and name, `settings["queue.lifetime"]`.
 
-    etc: the directory of pymta.conf, aliases, users, passwords, transports.  sources: name -> where the value came from.
+    etc: the directory of pymta.conf, aliases, users, passwords, transports.  sources: name -> where the value came from;
+    texts: name -> the value as it is written.
     """
 
-    __slots__ = ("etc", "_values", "sources", "complaints")
+    __slots__ = ("etc", "_values", "sources", "complaints", "texts")
 
-    def __init__(self, etc: str, values: Mapping[str, Any], sources: Mapping[str, str], complaints: Iterable[str]) -> None:
+    def __init__(self, etc: str, values: Mapping[str, Any], sources: Mapping[str, str], complaints: Iterable[str],
+                 texts: Mapping[str, str] = MappingProxyType({})) -> None:
         self.etc = etc
         self._values = MappingProxyType(dict(values))
         self.sources = MappingProxyType(dict(sources))
         self.complaints = tuple(complaints)
+        self.texts = MappingProxyType(dict(texts))
 
     def __getitem__(self, name: str) -> Any:
         return self._values[name]
@@ -238,7 +269,8 @@ def read(etc: str = DEFAULT_ETC) -> Settings:
             rows, bad = conf.parse(file.read())
     except FileNotFoundError:
         rows, bad = [], []
-    values = {row.name: row.kind(row.default) for row in SETTINGS}
+    texts = {row.name: row.default for row in SETTINGS}
+    values: dict[str, Any] = {row.name: row.kind(row.default) for row in SETTINGS}
     sources = {row.name: "default" for row in SETTINGS}
     complaints = [f"{path}:{number}: {reason}" for number, reason in bad]
     for number, name, value in rows:
@@ -248,13 +280,17 @@ def read(etc: str = DEFAULT_ETC) -> Settings:
             continue
         try:
             values[name] = row.kind(value)
-            sources[name] = f"{path}:{number}"
         except ValueError as error:
             complaints.append(f"{path}:{number}: {name} = {value}: {error}")
+            continue
+        if sources[name] != "default":
+            complaints.append(f"{sources[name]}: {name} stands again in line {number}, which holds; remove one of them")
+        texts[name], sources[name] = value, f"{path}:{number}"
     if not values["host.name"]:
-        values["host.name"] = socket.getfqdn()
+        texts["host.name"] = values["host.name"] = hostname.find()
+        sources["host.name"] = "the system"
     values["host.name"] = values["host.name"].lower().rstrip(".")
-    return Settings(etc, values, sources, complaints)
+    return Settings(etc, values, sources, complaints, texts)
 
 
 def nearest(name: str) -> str:

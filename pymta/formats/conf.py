@@ -14,7 +14,7 @@ def parse(text: str) -> tuple[list[tuple[int, str, str]], list[tuple[int, str]]]
     """([(line number, key, value)], [(line number, complaint)]) of a configuration's text."""
     rows: list[tuple[int, str, str]] = []
     complaints: list[tuple[int, str]] = []
-    for number, line in enumerate(text.split("\n"), 1):
+    for number, line in enumerate(text.removeprefix("\ufeff").split("\n"), 1):
         line = _without_comment(line).strip()
         if not line:
             continue
