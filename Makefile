@@ -1,0 +1,117 @@
+# make run       the whole system on ports 2525 to 2532 of this host, below ./sandbox; Ctrl-C stops it
+# make test      all tests                      make check       lint, types, man pages, all tests
+# make bench     figures                        make test-power  the long tests that cut the power (root)
+# make man       fill in what pages and units take from the tables of the code
+# make install   DESTDIR= PREFIX=/usr/local SENDMAIL=yes DEPS=system       make uninstall       make clean
+#
+# Python 3.11 or newer with venv is all that is presumed, PyPI the only network.
+
+PREFIX     = /usr/local
+DESTDIR    =
+SYSCONFDIR = /etc
+UNITDIR    = /etc/systemd/system
+SENDMAIL   = no
+DEPS       = private
+PYTHON     = $(shell .ci/python)
+PORTS      = 2525
+SANDBOX    = sandbox
+
+VENV = .venv
+PY   = $(VENV)/bin/python
+LIB  = $(PREFIX)/lib/pymta
+INTO = $(DESTDIR)$(LIB)
+
+PAGES    = $(wildcard man/*.[1578])
+PROGRAMS = $(notdir $(wildcard bin/pymta-*))
+UNITS    = $(wildcard systemd/*.service systemd/*.socket systemd/*.target)
+
+.PHONY: help run test check lint types pages bench test-power test-long man install uninstall clean distclean
+
+help:
+	@sed -n 's/^# \{0,1\}//p;/^$$/q' Makefile
+
+$(VENV)/.run: pyproject.toml
+	test -x $(PY) || $(PYTHON) -m venv $(VENV)
+	$(PY) -m pip install --quiet --disable-pip-version-check -e .
+	@touch $@
+
+$(VENV)/.dev: pyproject.toml
+	test -x $(PY) || $(PYTHON) -m venv $(VENV)
+	$(PY) -m pip install --quiet --disable-pip-version-check -e '.[test,dev]'
+	@touch $@ $(VENV)/.run
+
+run: $(VENV)/.run
+	@exec $(PY) bin/pymta-sandbox $(SANDBOX) --port-base $(PORTS) --watch
+
+test: $(VENV)/.dev
+	$(PY) -m pytest -n auto
+
+test-long: $(VENV)/.dev
+	$(PY) -m pytest -m long
+
+test-power: $(VENV)/.dev
+	$(PY) -m pytest -m power -s
+
+lint: $(VENV)/.dev
+	$(PY) -m ruff check .
+
+types: $(VENV)/.dev
+	$(PY) -m mypy
+
+pages:
+	@if command -v mandoc >/dev/null; then mandoc -T lint -W error $(PAGES); else echo "mandoc is not here: pages not checked"; fi
+
+check: lint types pages test
+
+bench: $(VENV)/.dev
+	$(PY) -m tests.bench
+
+man: $(VENV)/.run
+	$(PY) -m pymta.tables
+
+# Programs get a stub each: -I keeps the caller's environment and directory out; pymta-inject, which starts for every mail a program
+# sends, does without site too (-S), and so needs nothing but the standard library.
+install:
+	install -d $(INTO) $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/sbin $(DESTDIR)$(SYSCONFDIR)/pymta
+	for d in $$(find pymta -name __pycache__ -prune -o -type d -print); do install -d $(INTO)/$$d; done
+	for f in $$(find pymta -name '*.py'); do install -m 644 $$f $(INTO)/$$f; done
+	$(PYTHON) -m compileall -q -s '$(DESTDIR)' $(INTO)/pymta
+ifeq ($(DEPS),private)
+	test -x $(PY) || $(PYTHON) -m venv $(VENV)
+	$(PYTHON) -c 'import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["project"]["dependencies"], sep="\n")' > $(VENV)/requirements
+	$(PY) -m pip install --quiet --disable-pip-version-check --upgrade --target $(INTO)/site -r $(VENV)/requirements
+endif
+	for p in $(PROGRAMS); do \
+	    case $$p in pymta-inject) flags=-IS; main=run ;; *) flags=-I; main=main ;; esac; \
+	    module=$$(echo $${p#pymta-} | tr - _); \
+	    { echo "#!$(PYTHON) $$flags"; echo 'import sys'; echo 'sys.path[:0] = ["$(LIB)", "$(LIB)/site"]'; \
+	      echo "from pymta.programs.$$module import $$main"; echo "sys.exit($$main())"; } > $(DESTDIR)$(PREFIX)/sbin/$$p.new && \
+	    chmod 755 $(DESTDIR)$(PREFIX)/sbin/$$p.new && mv $(DESTDIR)$(PREFIX)/sbin/$$p.new $(DESTDIR)$(PREFIX)/sbin/$$p || exit 1; \
+	done
+	for f in $(PAGES); do s=$${f##*.}; install -D -m 644 $$f $(DESTDIR)$(PREFIX)/share/man/man$$s/$${f#man/}; done
+	install -d $(DESTDIR)$(UNITDIR) $(DESTDIR)$(PREFIX)/lib/sysusers.d $(DESTDIR)$(PREFIX)/lib/tmpfiles.d
+	for f in $(UNITS); do sed 's|/usr/sbin/pymta-|$(PREFIX)/sbin/pymta-|' $$f > $(DESTDIR)$(UNITDIR)/$${f#systemd/}; done
+	install -m 644 systemd/pymta.sysusers $(DESTDIR)$(PREFIX)/lib/sysusers.d/pymta.conf
+	install -m 644 systemd/pymta.tmpfiles $(DESTDIR)$(PREFIX)/lib/tmpfiles.d/pymta.conf
+	install -m 644 systemd/pymta.conf.example $(DESTDIR)$(SYSCONFDIR)/pymta/pymta.conf.example
+ifeq ($(SENDMAIL),yes)
+	ln -sf pymta-inject $(DESTDIR)$(PREFIX)/sbin/sendmail
+endif
+
+# Configuration, mail and queue stay.
+uninstall:
+	for p in $(PROGRAMS); do rm -f $(DESTDIR)$(PREFIX)/sbin/$$p; done
+	test "$$(readlink $(DESTDIR)$(PREFIX)/sbin/sendmail)" != pymta-inject || rm -f $(DESTDIR)$(PREFIX)/sbin/sendmail
+	for f in $(PAGES); do rm -f $(DESTDIR)$(PREFIX)/share/man/man$${f##*.}/$${f#man/}; done
+	for f in $(UNITS); do rm -f $(DESTDIR)$(UNITDIR)/$${f#systemd/}; done
+	rm -f $(DESTDIR)$(PREFIX)/lib/sysusers.d/pymta.conf $(DESTDIR)$(PREFIX)/lib/tmpfiles.d/pymta.conf
+	rm -f $(DESTDIR)$(SYSCONFDIR)/pymta/pymta.conf.example
+	rm -rf $(INTO)
+
+# ./sandbox holds mail and stays.
+clean:
+	rm -rf build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find . -name .venv -prune -o -name __pycache__ -prune -exec rm -rf {} +
+
+distclean: clean
+	rm -rf $(VENV)
