@@ -14,9 +14,9 @@ import pwd
 from dataclasses import dataclass
 from collections.abc import Iterator
 
-from pymta import clock, log
+from pymta import clock
 from pymta.formats import users as formats_users
-from pymta.formats.live import Live
+from pymta.formats.live import Live, Tell, tell
 from pymta.formats.users import User, Users
 from pymta.settings import Settings
 
@@ -44,8 +44,9 @@ class Mailbox:
 class Accounts:
     """The accounts of one configuration.  Cheap to make; keep one."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, tell: Tell = tell) -> None:
         self._settings = settings
+        self._tell = tell
         self.path = os.path.join(settings.etc, "users")
         self._live: Live[Users] = Live(self.path, formats_users.decode, self._report)
         self._delimiters: str = settings["local.extension"]
@@ -204,7 +205,7 @@ class Accounts:
 
     def _report(self, users: Users) -> None:
         for number, reason in users.complaints:
-            log.event("config", where=f"{self.path}:{number}", why=reason)
+            self._tell(f"{self.path}:{number}", reason)
 
 
 def account(name: str, where: str) -> tuple[int, int]:

@@ -24,11 +24,11 @@ import socket
 import stat as stat_bits
 from dataclasses import dataclass
 
-from pymta import clock, log, outcome
+from pymta import clock, outcome
 from pymta.accounts import Accounts, Mailbox, Trouble
 from pymta.formats import aliases as formats_aliases
 from pymta.formats.aliases import INCLUDE, MAILBOX, Alias, Aliases, Target
-from pymta.formats.live import Live
+from pymta.formats.live import Live, Tell, tell
 from pymta.formats.queuefile import LOCAL, REMOTE, Recipient
 from pymta.message import address as addresses
 from pymta.outcome import Outcome
@@ -65,9 +65,10 @@ class Explanation:
 class Router:
     """Who gets the mail for an address, under one configuration.  Keep one: it remembers answers while the files stay the same."""
 
-    def __init__(self, settings: Settings, accounts: Accounts | None = None) -> None:
+    def __init__(self, settings: Settings, accounts: Accounts | None = None, tell: Tell = tell) -> None:
         self.settings = settings
-        self.accounts = accounts or Accounts(settings)
+        self.accounts = accounts or Accounts(settings, tell)
+        self._tell = tell
         self.path = os.path.join(settings.etc, "aliases")
         self._live: Live[Aliases] = Live(self.path, formats_aliases.decode, self._report)
         self._lists: dict[str, Live[list[Target]]] = {}
@@ -76,7 +77,7 @@ class Router:
         self._based_on: tuple[object, object] | None = None
         self._until = 0.0
         self._told: set[str] = set()
-        self.admin = _admin(settings)
+        self.admin = self._admin()
 
     def resolve(self, address: bytes, *, sender: bytes = b"") -> Answer:
         """The final recipients of mail for address (user@domain, or a bare name), or the Outcome that refuses it.  Each one is a
@@ -106,7 +107,7 @@ class Router:
             return answer
         return [Recipient(one.kind, one.address, one.notes) for one in answer]
 
-    def explain(self, address: bytes) -> "Explanation":
+    def explain(self, address: bytes) -> Explanation:
         """resolve's answer, how it came about, and what is wrong on the way.  Logs nothing.  Raises OSError if a file of ETC
         cannot be read."""
         self.accounts.table()
@@ -155,9 +156,16 @@ class Router:
             if len(self._told) > 1000:
                 self._told.clear()
             self._told.add(f"{where} {why}")
-            log.event("config", where=where, why=why)
+            self._tell(where, why)
 
     # ---- parts --------------------------------------------------------------------------------------------------------
+    def _admin(self) -> list[Target]:
+        try:
+            return formats_aliases.parse_targets(self.settings["local.admin"])
+        except ValueError as error:
+            self.tell(self.settings.sources["local.admin"], f"local.admin: {error}")
+            return []
+
     def _report(self, aliases: Aliases) -> None:
         self._told.clear()
         for number, reason in aliases.complaints:
@@ -394,7 +402,8 @@ class _Expansion:
 
     def _loop(self, why: str) -> _Refused:
         alias = self.by_name.get(self.way[-1])
-        self.faults.append((f"{self.router.path}:{alias.number}" if alias else self.way[-1], f"{why}; take one of them away"))
+        where = f"{self.router.path}:{alias.number}" if alias else self.way[-1].removeprefix(":include:")
+        self.faults.append((where, f"{why}; take one of them away"))
         return _Refused(outcome.ALIAS_LOOP.because(why))
 
 
@@ -404,14 +413,6 @@ def _text(data: bytes) -> str:
 
 def _shown(target: Target) -> str:
     return {MAILBOX: "\\", INCLUDE: ":include:"}.get(target.kind, "") + formats_aliases.shown(target.value)
-
-
-def _admin(settings: Settings) -> list[Target]:
-    try:
-        return formats_aliases.parse_targets(settings["local.admin"])
-    except ValueError as error:
-        log.event("config", where=settings.sources.get("local.admin", "local.admin"), why=f"local.admin: {error}")
-        return []
 
 
 def _is_own_ip(address: str) -> bool:

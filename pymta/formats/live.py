@@ -16,6 +16,8 @@ from typing import Generic, TypeVar
 
 from pymta import clock, log
 
+Tell = Callable[[str, str], None]
+
 PATIENCE_S = 0.5
 SIZE_MAX_OCTETS = 64 << 20
 _SETTLED_NS = 100_000_000
@@ -23,6 +25,15 @@ _SETTLED_NS = 100_000_000
 Table = TypeVar("Table")
 Version = tuple[int, int, int]
 _NOTHING: Version = (0, -1, 0)                              # the version of a file that is not there
+
+
+def tell(where: str, why: str) -> None:
+    """Log what is wrong at where (file:line).  Those who only look give something else in its place."""
+    log.event("config", where=where, why=why)
+
+
+def quiet(where: str, why: str) -> None:
+    """Log nothing: the caller finds it out by itself."""
 
 
 class Live(Generic[Table]):

@@ -25,8 +25,7 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass
 
-from pymta import log
-from pymta.formats.live import Live
+from pymta.formats.live import Live, Tell, tell
 from pymta.message import address as addresses
 
 LMTP_PORT = 24
@@ -84,8 +83,9 @@ def find(table: Table, domain: str) -> tuple[int, Route | None] | None:
 class Transports:
     """The file at path, live, over a smarthost (host, port) or None, over MX on port."""
 
-    def __init__(self, path: str, smarthost: tuple[str, int] | None, port: int = 25) -> None:
+    def __init__(self, path: str, smarthost: tuple[str, int] | None, port: int = 25, tell: Tell = tell) -> None:
         self.path = path
+        self._tell = tell
         self._smarthost = Route("smtp", smarthost[0], smarthost[1], False) if smarthost else None
         self._port = port
         self._live: Live[Table] = Live(path, decode, self._report)
@@ -113,7 +113,7 @@ class Transports:
 
     def _report(self, table: Table) -> None:
         for number, reason in table.complaints:
-            log.event("config", where=f"{self.path}:{number}", why=reason)
+            self._tell(f"{self.path}:{number}", reason)
 
 
 def key(route: Route) -> str:
