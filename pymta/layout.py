@@ -58,8 +58,11 @@ SPOOL: tuple[Place, ...] = (
     Place("parked", 0o2750, "pymta-queue", "pymta-queue", "pymta-qrun", (), _Q, "one directory for each destination that does not answer"),
     Place("hold", 0o2750, "pymta-queue", "pymta-queue", "pymta-qrun", (), _Q, "waits for the admin"),
     Place("corrupt", 0o2750, "pymta-queue", "pymta-queue", "pymta-qrun", (), _Q, "damaged; a file beside it says why"),
-    Place("state", 0o755, "root", "root", "", (), _Q, "what one program must know of another's doing"),
-    Place("state/qrun", 0o2755, "pymta-queue", "pymta-queue", "pymta-qrun", ("admin",), _Q, "what is parked since when; can be deleted"),
+    Place("publishing", 0o700, "root", "root", "pymta-local", (), _Q, "copies that are about to appear in Maildirs: which, not their text"),
+    Place("state", 0o755, "root", "root", "", (), _Q, "one directory for each program: its lock, and what others may know of its doing"),
+    Place("state/qrun", 0o755, "pymta-queue", "pymta-queue", "pymta-qrun", ("admin",), _Q, "the runner's lock"),
+    Place("state/local", 0o755, "root", "root", "pymta-local", ("admin",), _Q, "the lock of pymta-local"),
+    Place("state/remote", 0o755, "pymta-remote", "pymta-remote", "pymta-remote", ("admin",), _Q, "the lock of pymta-remote"),
 )
 ELSEWHERE: tuple[Place, ...] = (
     Place("{etc}", 0o755, "root", "root", "admin", ("every program",), "pymta.conf(5)", "configuration"),
@@ -99,3 +102,14 @@ def make_spool(spool: str, *, single_uid: bool) -> None:
             import pwd
             os.chown(path, pwd.getpwnam(place.owner).pw_uid, grp.getgrnam(place.group).gr_gid)
         os.chmod(path, mode)
+
+
+def heal_spool(spool: str) -> None:
+    """Make the directories that are missing, for a program that is not root and may find a spool made by hand; those that it
+    may not make are another program's to make."""
+    for place in SPOOL:
+        try:
+            if durable.mkdir(os.path.join(spool, place.path) if place.path else spool, 0o700):
+                os.chmod(os.path.join(spool, place.path), place.mode)
+        except OSError:
+            continue

@@ -1,0 +1,133 @@
+"""as_user: the two steps of a delivery, done by a child that is nobody but the mailbox's owner.
+
+All that pymta-local's root parent does for a delivery is here and in privs.become: fork, wait for a line, say go, wait for a line.
+The parent never touches a path below a home.  Where we are the owner ourselves (the sandbox) there is no child.
+"""
+from __future__ import annotations
+
+import os
+import select
+
+from pymta import log, outcome, privs
+from pymta.outcome import Outcome
+from pymta.queue import delivery
+from pymta.queue.delivery import Copy
+
+_PATIENCE_S = 120.0         # for a home on a network that hangs
+_GO, _NO = b"g", b"n"       # said aloud: a sibling forked later holds the other end of our pipe open
+
+
+def crew(uid: int, gid: int, copies: list[Copy], *, in_process: bool) -> Crew:
+    """Whoever makes these copies: ourselves, or a child of that uid."""
+    return Crew(copies) if in_process else ForkedCrew(uid, gid, copies)
+
+
+class Crew:
+    """Makes copies as the uid we have."""
+
+    def __init__(self, copies: list[Copy]) -> None:
+        self.copies = copies
+
+    def prepare(self) -> None:
+        delivery.prepare(self.copies)
+
+    def abandon(self, why: Outcome) -> None:
+        """The intent could not be noted: publish nothing."""
+        for copy in self.copies:
+            copy.outcome = copy.outcome or why
+
+    def publish(self) -> None:
+        delivery.publish(self.copies)
+
+
+class ForkedCrew(Crew):
+    """Makes copies in a child of another uid.  The child's answers come as lines: one per copy, "-" or "REPLY STATUS TEXT"."""
+
+    def __init__(self, uid: int, gid: int, copies: list[Copy]) -> None:
+        super().__init__(copies)
+        self._answers, answers = os.pipe()
+        orders, self._orders = os.pipe()
+        parent = os.getpid()
+        self._pid = os.fork()
+        if self._pid == 0:
+            status = 75
+            try:
+                privs.become(uid, gid, _groups(uid, gid))
+                privs.die_with_parent(parent)
+                delivery.prepare(copies)
+                _say(answers, copies)
+                if os.read(orders, 1) == _GO:
+                    delivery.publish(copies)
+                    _say(answers, copies)
+                status = 0
+            except BaseException as error:
+                log.bug(f"delivery as uid {uid}", error)
+            finally:
+                os._exit(status)
+        os.close(answers)
+        os.close(orders)
+
+    def prepare(self) -> None:
+        self._hear()
+
+    def abandon(self, why: Outcome) -> None:
+        super().abandon(why)
+        self._end()
+
+    def publish(self) -> None:
+        if self._pid:
+            if any(copy.outcome is None for copy in self.copies):
+                try:
+                    os.write(self._orders, _GO)
+                    self._hear()
+                except BrokenPipeError:
+                    pass                                # it died: its copies end in a surprise
+            self._end()
+        for copy in self.copies:
+            copy.outcome = copy.outcome or outcome.SURPRISE
+
+    def _hear(self) -> None:
+        """Take the child's answers; where it dies or hangs the copies without an outcome end in a surprise, which is temporary."""
+        data = b""
+        while data.count(b"\n") < len(self.copies):
+            if not select.select([self._answers], [], [], _PATIENCE_S)[0]:
+                os.kill(self._pid, 9)
+                break
+            more = os.read(self._answers, 1 << 16)
+            if not more:
+                break
+            data += more
+        lines = data.decode("ascii", "replace").split("\n")
+        if len(lines) <= len(self.copies):
+            self.abandon(outcome.SURPRISE)
+            return
+        for copy, line in zip(self.copies, lines, strict=False):
+            if line != "-" and copy.outcome is None:
+                reply, status, text = line.split(" ", 2)
+                copy.outcome = Outcome(int(reply), status, 0 if status[0] == "2" else 75, text)
+
+    def _end(self) -> None:
+        if self._pid:
+            try:
+                os.write(self._orders, _NO)
+            except BrokenPipeError:
+                pass
+            os.close(self._orders)
+            os.close(self._answers)
+            os.waitpid(self._pid, 0)
+            self._pid = 0
+
+
+def _say(answers: int, copies: list[Copy]) -> None:
+    lines = ["-" if c.outcome is None else f"{c.outcome.reply} {c.outcome.status} {outcome.clean(c.outcome.text)}" for c in copies]
+    data = "".join(f"{line}\n" for line in lines).encode("ascii")
+    while data:
+        data = data[os.write(answers, data):]
+
+
+def _groups(uid: int, gid: int) -> tuple[int, ...]:
+    import pwd
+    try:
+        return tuple(group for group in os.getgrouplist(pwd.getpwuid(uid).pw_name, gid) if group != 0)
+    except KeyError:
+        return (gid,)

@@ -1,0 +1,259 @@
+"""local: what pymta-local does with todo/local, but for its loop.
+
+A file with one recipient whose mailbox is ours to write is renamed into it.  All others of a batch are copied side by side: their
+intents are noted in publishing/ between the two steps of delivery.py, and taken away when the batch has ended in todo/ too.
+
+    publishing/BATCH   one line for each copy: KEY               synced before anything of the batch is published
+"""
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+
+from pymta import accounts, clock, durable, log, outcome
+from pymta.formats import queuefile, report
+from pymta.formats.queuefile import LOCAL, Envelope
+from pymta.outcome import Outcome
+from pymta.queue import as_user, delivery
+from pymta.queue.delivery import Copy
+from pymta.settings import Settings
+
+TODO, PUBLISHING = "todo/local", "publishing"
+_HEAD_OCTETS = 8192
+_BATCH = 200
+_COPIES_A_BATCH = 1000
+
+
+class _File:
+    """A queue file in work.  fd: open; owed: recipients' numbers; copies: what is being made; endings: number -> Outcome or "hold"."""
+
+    __slots__ = ("name", "path", "fd", "envelope", "records", "head", "owed", "endings", "why")
+
+    def __init__(self, name: str, fd: int, envelope: Envelope, head: bytes) -> None:
+        self.name = name
+        self.path = f"{TODO}/{name}"
+        self.fd = fd
+        self.envelope = envelope
+        self.head = head
+        self.records: list[queuefile.Record] = []
+        self.owed: list[int] = [0]
+        self.endings: dict[int, Outcome] = {}
+        self.why: dict[int, str] = {}                   # of those to be held
+
+
+class Local:
+    """One delivery program.  The working directory is the spool."""
+
+    def __init__(self, settings: Settings, users: accounts.Accounts) -> None:
+        self.accounts = users
+        self.folders: tuple[str, ...] = settings["local.folders"]
+        self.host = settings.host.replace("/", "_").replace(":", "_")
+        self.uid = os.geteuid()
+        self.noted: set[str] = set()                    # keys whose intents a crash left
+        self.reported: set[str] = set()                 # names that the runner has not moved yet
+        self.ids = queuefile.Ids()
+
+    def start(self) -> None:
+        """Read the intents of batches that a crash cut off, work everything off, and forget them."""
+        batches = sorted(os.listdir(PUBLISHING))
+        for name in batches:
+            with open(f"{PUBLISHING}/{name}", encoding="ascii", errors="replace") as file:
+                self.noted.update(file.read().split("\n")[:-1])
+        self.look()
+        for name in batches:
+            if not self.noted:
+                durable.unlink(f"{PUBLISHING}/{name}")
+                log.event("tidy", file=f"{PUBLISHING}/{name}", why="its copies are all accounted for")
+
+    def look(self) -> None:
+        """Deliver whatever stands in todo/local."""
+        names = sorted(os.listdir(TODO))
+        self.reported.intersection_update(names)
+        self.deliver([name for name in names if name not in self.reported])
+        self.noted = {key for key in self.noted if os.path.lexists(f"{TODO}/{key.partition('.')[0]}.local")}
+
+    def deliver(self, names: Iterable[str]) -> None:
+        """Deliver these files of todo/local (an event may come late: a file that has gone is done)."""
+        slow: list[_File] = []
+        copies = 0
+        for name in names:
+            self.reported.discard(name)
+            file = self._open(name)
+            if file is None or self._fast(file):
+                continue
+            slow.append(file)
+            copies += len(file.owed)
+            if len(slow) >= _BATCH or copies >= _COPIES_A_BATCH:
+                self._slow(slow)
+                slow, copies = [], 0
+        if slow:
+            self._slow(slow)
+
+    def _open(self, name: str) -> _File | None:
+        if not name.endswith(".local"):
+            return None
+        try:
+            fd = os.open(f"{TODO}/{name}", os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+        except FileNotFoundError:
+            return None
+        try:
+            envelope, head = queuefile.read_envelope(fd, first_octets=_HEAD_OCTETS)
+        except queuefile.Damaged as error:
+            os.close(fd)
+            self._report([report.Entry(name, 1, -1, "corrupt", "-", "-", str(error))])
+            self.reported.add(name)
+            return None
+        return _File(name, fd, envelope, head)
+
+    # ---- one recipient, a mailbox of our own uid: rename --------------------------------------------------------------
+    def _fast(self, file: _File) -> bool:
+        """Deliver by rename if that can be; True if the file needs nothing more here."""
+        envelope = file.envelope
+        recipient = envelope.recipients[0]
+        if len(envelope.recipients) != 1 or recipient.kind != LOCAL or self.uid == 0:
+            return False
+        try:
+            mailbox = self.accounts.find(recipient.address.decode("utf-8"))
+            if mailbox is None or mailbox.uid != self.uid or _held(recipient) or self._loops(file, recipient.address) \
+                    or (self.noted and f"{envelope.id}.0" in self.noted):
+                return False
+            if not delivery.by_rename(file.path, file.fd, envelope, mailbox.maildir, self.folders, self.host):
+                return False
+        except (accounts.Trouble, UnicodeDecodeError):
+            return False
+        except FileNotFoundError:
+            os.close(file.fd)
+            return True
+        except OSError as error:
+            log.event("trouble", what=f"cannot deliver by rename into {mailbox.maildir if mailbox else '?'}", why=error.strerror or str(error))
+            return False
+        os.close(file.fd)
+        log.event("deliver", id=envelope.id, rcpt=f"<{recipient.address.decode('utf-8', 'backslashreplace')}>",
+                  size=envelope.size_octets, wait_s=max(0, int(clock.now() - queuefile.birth(envelope.id))))
+        return True
+
+    def _loops(self, file: _File, address: bytes) -> bool:
+        head = file.head
+        while b"\n\n" not in head[file.envelope.head_octets:] and len(head) < 1 << 20:
+            more = os.pread(file.fd, 1 << 16, len(head))
+            if not more:
+                break
+            head = file.head = head + more
+        return delivery.loops(head, file.envelope, address)
+
+    # ---- everything else: copy ----------------------------------------------------------------------------------------
+    def _slow(self, files: list[_File]) -> None:
+        try:
+            copies: dict[tuple[int, int], list[tuple[_File, Copy]]] = {}
+            for file in files:
+                file.records, _ = queuefile.read_records(file.fd, file.envelope)
+                file.owed = queuefile.owed(file.envelope, file.records)
+                for number in file.owed:
+                    job = self._copy(file, number)
+                    if job is not None:
+                        copies.setdefault(job[0], []).append((file, job[1]))
+            unsettled = self._carry_out(copies)
+            self._settle(files)
+            if unsettled is not None:
+                durable.unlink_if_there(unsettled)
+        finally:
+            for file in files:
+                os.close(file.fd)
+
+    def _copy(self, file: _File, number: int) -> tuple[tuple[int, int], Copy] | None:
+        """((uid, gid), copy) for one recipient, or None if its ending is known without one."""
+        recipient = file.envelope.recipients[number]
+        held = _held(recipient)
+        try:
+            if recipient.kind != LOCAL:
+                raise UnicodeDecodeError("ascii", b"", 0, 1, "a recipient of another program")
+            if held:
+                file.why[number] = held
+                return None
+            mailbox = self.accounts.find(recipient.address.decode("utf-8"))
+            if mailbox is None:
+                file.endings[number] = outcome.NO_SUCH_USER
+            elif self._loops(file, recipient.address):
+                file.endings[number] = outcome.MAIL_LOOP
+            elif mailbox.uid == 0:
+                file.endings[number] = outcome.MAILBOX_TROUBLE.because("nothing is ever delivered as root")
+            else:
+                key = f"{file.envelope.id}.{number}"
+                return (mailbox.uid, mailbox.gid), Copy(file.fd, file.envelope, number, mailbox.maildir, self.folders, self.host,
+                                                        noted=key in self.noted)
+        except accounts.Trouble as error:
+            file.endings[number] = outcome.MAILBOX_TROUBLE.because(str(error))
+        except UnicodeDecodeError as error:
+            file.endings[number] = outcome.BAD_RECIPIENT.because(error.reason)
+        return None
+
+    def _carry_out(self, copies: dict[tuple[int, int], list[tuple[_File, Copy]]]) -> str | None:
+        """Make all copies, each as its mailbox's uid.  Returns the batch's file in publishing/, to be removed when todo/ tells the same."""
+        if not copies:
+            return None
+        crews = [as_user.crew(uid, gid, [copy for _, copy in jobs], in_process=self.uid != 0) for (uid, gid), jobs in copies.items()]
+        for crew in crews:
+            crew.prepare()
+        keys = [copy.key for jobs in copies.values() for _, copy in jobs if copy.outcome is None]
+        path = f"{PUBLISHING}/{self.ids.new(clock.now())}"
+        try:
+            if keys:
+                durable.create(path, "".join(f"{key}\n" for key in keys).encode("ascii"), 0o640)
+                durable.sync_dir(PUBLISHING)
+        except OSError as error:
+            for crew in crews:
+                crew.abandon(delivery.refusal(error, PUBLISHING))
+            keys = []
+        self.noted.update(keys)
+        for crew in crews:
+            crew.publish()
+        unsure = False
+        for jobs in copies.values():
+            for file, copy in jobs:
+                file.endings[copy.number] = copy.outcome or outcome.SURPRISE
+                unsure |= copy.key in keys and not file.endings[copy.number].delivered
+        # An intent whose copy may or may not have been published stays: the next attempt will ask it.
+        if unsure or not keys:
+            return None
+        return path
+
+    def _settle(self, files: list[_File]) -> None:
+        """Say in todo/ or in a report what became of each file, durably: intents may go only after that."""
+        entries: list[report.Entry] = []
+        gone = False
+        for file in files:
+            attempt = queuefile.attempts(file.records) + 1
+            for number, ending in file.endings.items():
+                if ending.delivered:
+                    log.event("deliver", id=file.envelope.id, rcpt=f"<{_text(file.envelope.recipients[number].address)}>",
+                              size=file.envelope.size_octets)
+            if not file.why and all(ending.delivered for ending in file.endings.values()):
+                gone |= durable.unlink_if_there(file.path)
+                log.event("done", id=file.envelope.id, delivered=len(file.endings))
+                continue
+            self.reported.add(file.name)
+            entries += [report.Entry(file.name, attempt, number, _word(ending), ending.status, "-", ending.text)
+                        for number, ending in file.endings.items()]
+            entries += [report.Entry(file.name, attempt, number, "hold", "4.3.5", "-", why) for number, why in file.why.items()]
+        if gone:
+            durable.sync_dir(TODO)
+        if entries:
+            self._report(entries)
+        self.noted.difference_update(f"{file.envelope.id}.{number}" for file in files
+                                     for number, ending in file.endings.items() if ending.delivered)
+
+    def _report(self, entries: list[report.Entry]) -> None:
+        report.write(".", "local", entries, sync=True)
+
+
+def _held(recipient: queuefile.Recipient) -> str:
+    """Why mail for this recipient waits for the admin; empty if it does not."""
+    return next((value.decode("utf-8", "replace") or "held" for name, value in recipient.notes if name == b"Pymta-Hold"), "")
+
+
+def _word(ending: Outcome) -> str:
+    return "delivered" if ending.delivered else "failed" if ending.permanent else "deferred"
+
+
+def _text(address: bytes) -> str:
+    return address.decode("utf-8", "backslashreplace")

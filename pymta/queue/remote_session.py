@@ -1,0 +1,368 @@
+"""remote_session: one connection to another host: the engine (proto/smtp_client.py) on a socket.
+
+    opening ──▶ idle ◀──▶ busy ──▶ leaving ──▶ gone
+       └──────────┴─────────┴────────────────────▲
+
+`open` is a coroutine (connect, greeting, EHLO, STARTTLS); after that everything happens in callbacks: at 0.2 ms a message a task
+switch would be dear.
+"""
+from __future__ import annotations
+
+import asyncio
+import ssl
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, cast
+
+from pymta import clock, log, outcome
+from pymta.outcome import Outcome
+from pymta.proto.smtp_client import Closed, Event, Ready, Result, SendBody, SmtpClient, StartTls, Transaction
+from pymta.queue.remote_jobs import Opened, Share
+
+if TYPE_CHECKING:
+    from pymta.queue.remote_destination import Destination
+
+IDLE_S = 3.0                        # how long an open connection waits for the next message
+QUIT_S = 5.0                        # how long for the answer to QUIT
+HIGH_WATER_OCTETS = 1 << 18
+
+_buffer = bytearray(1 << 16)        # one for all connections: what is read is worked on before the next read
+_view = memoryview(_buffer)
+
+
+def opportunistic() -> ssl.SSLContext:
+    """TLS without a look at the certificate: better than clear text, and no promise (RFC 7435)."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    return context
+
+
+class HandshakeFailed(Exception):
+    """The peer offered TLS and could not do it; the text says why."""
+
+
+class Session(asyncio.BufferedProtocol):
+    """One connection.  host: the peer's name; address: its IP address; where: both, for people."""
+
+    def __init__(self, destination: Destination, host: str, address: str, *, tls: ssl.SSLContext | None) -> None:
+        pool = destination.pool
+        self.destination = destination
+        self.host = host
+        self.address = address
+        self.where = f"{host}[{address}]"
+        self.tls = tls
+        self.client = SmtpClient(pool.name, lmtp=destination.route.protocol == "lmtp", tls=tls is not None)
+        self.state = "opening"
+        self.jobs = pool.jobs
+        self.loop = pool.loop
+        self.limits = pool.limits
+        self.share: Share | None = None
+        self.opened: Opened | None = None
+        self._numbers: list[int] = []
+        self._transport: asyncio.Transport | None = None
+        self._phase: asyncio.Future[Event] | None = None
+        self._source: Iterator[bytes] | None = None
+        self._paused = False
+        self._too_many: list[int] = []
+        self._accepted_some = False
+        self._deadline = 0.0
+        self._timer: asyncio.TimerHandle | None = None
+
+    # ---- opening ------------------------------------------------------------------------------------------------------
+    async def open(self, port: int) -> Closed | None:
+        """Connect and get as far as the first MAIL.  None, or why not.  Raises OSError, HandshakeFailed."""
+        self._phase = self.loop.create_future()
+        async with asyncio.timeout(self.limits.connect_s):
+            await self.loop.create_connection(lambda: self, self.address, port)
+        self._arm(self.limits.connect_s)
+        while True:
+            event = await self._phase
+            if isinstance(event, Closed):
+                self._hang_up()
+                return event
+            if isinstance(event, Ready):
+                self._phase = None
+                self.state = "idle"
+                if self.client.tls_refused:
+                    log.event("close", destination=self.destination.key, host=self.where, why="no TLS; going on in clear",
+                              reply=self.client.tls_refused.text)
+                return None
+            self._phase = self.loop.create_future()
+            await self._secure()
+
+    async def _secure(self) -> None:
+        assert self._transport is not None and self.tls is not None
+        plain = self._transport
+        try:
+            secured = await self.loop.start_tls(plain, self, self.tls, server_hostname=_sni(self.host),
+                                                ssl_handshake_timeout=self.limits.connect_s)
+        except (ssl.SSLError, OSError, TimeoutError) as error:
+            plain.abort()
+            self._hang_up()
+            raise HandshakeFailed(getattr(error, "reason", None) or str(error) or type(error).__name__) from None
+        if secured is None or self.state == "gone":
+            raise HandshakeFailed("connection lost")
+        self._transport = cast(asyncio.Transport, secured)
+        self._transport.set_write_buffer_limits(HIGH_WATER_OCTETS)
+        self.client.secured()
+        self._flush()
+
+    # ---- one message after the other ----------------------------------------------------------------------------------
+    def work(self) -> None:
+        """Take shares of the destination until there is none, or until this connection has served its time."""
+        while self.state == "idle":
+            if self.client.sent >= self.limits.reuse:
+                self.leave()
+                return
+            share = self.destination.next_share()
+            if share is None:
+                self._arm(IDLE_S)
+                return
+            opened = self.jobs.open(share)
+            if opened is not None:
+                self.state = "busy"
+                self.share, self.opened = share, opened
+                if opened.eight_bit is None:
+                    self.loop.run_in_executor(None, opened.scan).add_done_callback(self._scanned)
+                else:
+                    self._begin()
+
+    def _scanned(self, scan: asyncio.Future[None]) -> None:
+        if scan.exception() is not None and self.opened:
+            self._unreadable(str(scan.exception()))
+        elif self.state == "busy":
+            self._begin()
+
+    def _begin(self) -> None:
+        assert self.share is not None and self.opened is not None
+        envelope = self.opened.envelope
+        self._numbers = list(self.share.numbers)
+        self._too_many, self._accepted_some = [], False
+        transaction = Transaction(envelope.sender, tuple(envelope.recipients[number].address for number in self._numbers),
+                                  self.opened.wire_octets, bool(self.opened.eight_bit))
+        self._arm(self.limits.reply_s)
+        try:
+            events = self.client.begin(transaction)
+        except ValueError as error:                     # an address that no door of ours lets in
+            self._all(outcome.BAD_RECIPIENT.because(str(error)))
+            self._share_over(well=False)
+            self.state = "idle"
+            self.loop.call_soon(self.work)
+            return
+        self._happened(events)
+
+    def _happened(self, events: list[Event]) -> None:
+        for event in events:
+            if isinstance(event, Result):
+                self._result(event)
+            elif isinstance(event, Ready):
+                self._ready()
+            elif isinstance(event, SendBody):
+                assert self.opened is not None
+                self._source = self.opened.chunks()
+                self._pour()
+            elif isinstance(event, Closed):
+                self._closed(event)
+            elif isinstance(event, StartTls):
+                self._tell(event)
+        self._flush()
+
+    def _tell(self, event: Event) -> bool:
+        if self._phase is not None and not self._phase.done():
+            self._phase.set_result(event)
+            return True
+        return False
+
+    def _ready(self) -> None:
+        if self._tell(_READY):
+            return
+        if self.state == "busy":
+            self.state = "idle"
+            self._share_over(well=True)
+            self.work()
+
+    def _result(self, event: Result) -> None:
+        ending = event.outcome
+        if ending.delivered:
+            self._accepted_some = True
+        elif ending.reply == 452 and ending.status == "4.5.3" and event.said:
+            self._too_many.append(event.recipient)      # if others got through: at once again (RFC 5321 §4.5.3.1.10)
+            return
+        self._record(event.recipient, ending, event.said)
+
+    def _record(self, place: int, ending: Outcome, said: bool) -> None:
+        assert self.share is not None and self.opened is not None
+        number = self._numbers[place]
+        address = self.opened.envelope.recipients[number].address.decode("utf-8", "backslashreplace")
+        text = f"{self.where} said: {ending.text}" if said else f"{self.where}: {ending.text}"
+        self.jobs.result(self.share.job, number, ending, self.share.destination, text, address)
+
+    def _all(self, ending: Outcome) -> None:
+        for place in range(len(self._numbers)):
+            self._record(place, ending, False)
+
+    def _share_over(self, *, well: bool) -> None:
+        """Every recipient of the share has its result, or is given back."""
+        share, opened = self.share, self.opened
+        if share is None or opened is None:
+            return
+        if self._too_many and self._accepted_some and self.state != "gone":
+            again = Share(share.job, share.destination, tuple(self._numbers[place] for place in self._too_many))
+            share.job.pending += 1
+            self.destination.give_back(again)
+        else:
+            for place in self._too_many:
+                self._record(place, outcome.TOO_MANY_RECIPIENTS, False)
+        self.share = self.opened = self._source = None
+        self._too_many = []
+        opened.close()
+        self.destination.answered(share, well)
+        self.jobs.ended(share)
+
+    # ---- the body -----------------------------------------------------------------------------------------------------
+    def _pour(self) -> None:
+        """Send of the message what the peer takes."""
+        while self._source is not None and not self._paused:
+            try:
+                chunk = next(self._source, None)
+            except OSError as error:
+                self._unreadable(error.strerror or str(error))
+                return
+            if chunk is None:
+                self._source = None
+                self.client.end_of_body()
+                self._arm(2 * self.limits.reply_s)      # RFC 5321 §4.5.3.2.6: twice as long as for other replies
+            else:
+                self.client.body(chunk)
+                if self.opened is not None and self.opened.small:
+                    continue                            # its end goes with it
+            self._flush()
+
+    def _unreadable(self, why: str) -> None:
+        """The message cannot be read to its end: the line is cut, so that nobody takes the half for the whole."""
+        if self.share is not None:
+            log.event("trouble", what=f"cannot read {self.share.job.name}", why=why)
+        self._source = None
+        self._happened(self.client.end(outcome.LOCAL_ERROR))
+
+    # ---- the end ------------------------------------------------------------------------------------------------------
+    def _closed(self, event: Closed) -> None:
+        was, self.state = self.state, "gone"
+        if self.share is not None and self.opened is not None:
+            if event.unsent:
+                self.opened.close()
+                self.destination.give_back(self.share)
+                self.share = self.opened = self._source = None
+            else:
+                self._share_over(well=False)
+        self._hang_up()
+        if not self._tell(event) and was != "opening":
+            self.destination.session_over(self, trouble=was == "busy" and not event.unsent)
+
+    def leave(self) -> None:
+        """Say goodbye."""
+        if self.state != "idle":
+            return
+        self.state = "leaving"
+        self.client.quit()
+        self._flush()
+        self._arm(QUIT_S)
+        self.destination.session_over(self, trouble=False)
+
+    def give_up(self, why: Outcome) -> None:
+        """End now, whatever is under way."""
+        if self.state in ("busy", "opening", "idle"):
+            self._happened(self.client.end(why))
+        self._hang_up()
+
+    def _hang_up(self) -> None:
+        self.state = "gone"
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        if self._transport is not None:
+            self._transport.abort()
+        self.destination.pool.open_sessions.discard(self)
+
+    # ---- the socket ---------------------------------------------------------------------------------------------------
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast(asyncio.Transport, transport)
+        self._transport.set_write_buffer_limits(HIGH_WATER_OCTETS)
+        self.destination.pool.open_sessions.add(self)
+
+    def get_buffer(self, sizehint: int) -> memoryview:
+        return _view
+
+    def buffer_updated(self, octets: int) -> None:
+        if self.state == "busy":
+            self._arm(self.limits.reply_s)
+        self._guarded(lambda: self._happened(self.client.feed(bytes(_view[:octets]))))
+
+    def eof_received(self) -> bool:
+        return False                                    # close; connection_lost follows
+
+    def connection_lost(self, error: Exception | None) -> None:
+        if self.state != "gone":
+            self._guarded(lambda: self._happened(self.client.lost()))
+        if self.state != "gone":                        # goodbye was said, or the engine was done
+            self._hang_up()
+
+    def pause_writing(self) -> None:
+        self._paused = True
+
+    def resume_writing(self) -> None:
+        self._paused = False
+        if self._source is not None:
+            self._arm(self.limits.reply_s)
+            self._guarded(self._pour)
+
+    def _flush(self) -> None:
+        data = self.client.take()
+        if data and self._transport is not None and self.state != "gone":
+            self._transport.write(data)
+
+    def _guarded(self, work) -> None:
+        """A bug ends this session only, and its message is tried again."""
+        try:
+            work()
+        except Exception as error:
+            log.bug(f"session {self.where}", error)
+            try:
+                self._closed(Closed(outcome.SURPRISE, False))
+            except Exception as second:
+                log.bug(f"session {self.where}", second)
+                self._hang_up()
+
+    # ---- time ---------------------------------------------------------------------------------------------------------
+    def _arm(self, seconds: float) -> None:
+        """Call _timed_out when this time passes without another call.  Nearly always it only notes a number."""
+        self._deadline = clock.tick() + seconds
+        if self._timer is None:
+            self._timer = self.loop.call_later(seconds, self._look_at_deadline)
+        elif self._timer.when() > self.loop.time() + seconds:
+            self._timer.cancel()
+            self._timer = self.loop.call_later(seconds, self._look_at_deadline)
+
+    def _look_at_deadline(self) -> None:
+        self._timer = None
+        left = self._deadline - clock.tick()
+        if left > 0.001:
+            self._timer = self.loop.call_later(left, self._look_at_deadline)
+        else:
+            self._guarded(self._timed_out)
+
+    def _timed_out(self) -> None:
+        if self.state == "idle" and self._phase is None:
+            self.leave()
+        elif self.state == "leaving":
+            self._hang_up()
+        elif self.state != "gone":
+            self._happened(self.client.end(outcome.CONNECTION_LOST.because(f"timed out waiting for {self.client.stage}")))
+
+
+_READY = Ready()
+
+
+def _sni(host: str) -> str:
+    """What to ask for in the handshake: the host's name; "" for an IP address, which may not stand there (RFC 6066 §3)."""
+    return "" if ":" in host or host.replace(".", "").isdigit() else host

@@ -1,0 +1,463 @@
+"""runner: what is owed to whom, and when it is tried again.  The whole of pymta-qrun but its loop.
+
+    take_smtpd, take_drops, take_own   an intake's files ─▶ todo/, split/, parked/
+    read_reports                       report/ ─▶ records; later/, parked/, hold/, corrupt/, bounces
+    due                                later/<time>/ and parked destinations whose time has come ─▶ todo/
+
+Every step may be repeated after a crash: a file is found where its last rename left it, and records are told apart by their
+attempt.  The working directory is the spool.
+"""
+from __future__ import annotations
+
+import os
+import stat
+from collections import defaultdict
+from collections.abc import Iterable
+
+from pymta import clock, durable, log, outcome
+from pymta.formats import queuefile, report
+from pymta.formats.queuefile import LOCAL, REMOTE, Envelope, Record, Recipient
+from pymta.message import dsn, header
+from pymta.outcome import Outcome
+from pymta.queue import schedule
+from pymta.queue.handover import Handover, hand_over, recover
+from pymta.queue.intake import Draft
+from pymta.queue.message import Message, copy_of
+from pymta.queue.parking import Parking
+from pymta.settings import Settings
+
+SMTPD, DROPS, OWN = "in/smtpd/new", "in/inject/new", "in/qrun/new"
+_HEADER_MAX_OCTETS = 1 << 16
+_DROP_TMP_MAX_AGE_S = 86400
+
+
+class Runner:
+    """router: routing.Router; destination: domain (str) -> key of where its mail goes."""
+
+    def __init__(self, settings: Settings, router, destination) -> None:
+        self.settings = settings
+        self.router = router
+        self.destination = destination
+        self.schedule = schedule.make(settings)
+        self.parking = Parking(self.schedule, self.destination_of, self.give_up)
+        self.ids = queuefile.Ids()
+
+    # ---- start --------------------------------------------------------------------------------------------------------
+    def start(self) -> None:
+        """Finish or remove what a crash left, then take everything that waits."""
+        recover()
+        for directory in (SMTPD, OWN):
+            for name in _names(directory):
+                self._set_aside_if_torn(f"{directory}/{name}")
+        for name in _names("split"):
+            self._repeatable(self.split, f"split/{name}")
+        self.parking.start(clock.now())
+        self.look()
+
+    def look(self) -> None:
+        """Take whatever stands anywhere: at the start, after lost events, and now and then."""
+        self.take_own(_names(OWN))
+        self.take_smtpd(_names(SMTPD))
+        self.take_drops(_names(DROPS))
+        for writer in ("local", "remote"):
+            self.read_reports(writer, _names(f"report/{writer}/new"))
+        self._tidy_drops()
+
+    def _tidy_drops(self) -> None:
+        """A drop that was never finished belongs to a program that is long gone."""
+        for name in _names("in/inject/tmp"):
+            path = f"in/inject/tmp/{name}"
+            try:
+                if clock.now() - os.lstat(path).st_mtime > _DROP_TMP_MAX_AGE_S:
+                    durable.unlink_if_there(path)
+                    log.event("tidy", file=path, why="never finished")
+            except OSError:
+                continue
+
+    def _set_aside_if_torn(self, path: str) -> None:
+        try:
+            fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+        except FileNotFoundError:
+            return
+        try:
+            whole = queuefile.is_whole(fd)
+        finally:
+            os.close(fd)
+        if not whole:
+            self.set_aside(path, "torn: length or checksum is wrong; it was never acknowledged")
+
+    def set_aside(self, path: str, why: str) -> None:
+        """Move a file to corrupt/ with its reason beside it."""
+        name = os.path.basename(path)
+        target = name if not os.path.lexists(f"corrupt/{name}") else f"{name}.{self.ids.new(clock.now())}"
+        try:
+            durable.rename(path, f"corrupt/{target}")
+        except FileNotFoundError:
+            return
+        durable.unlink_if_there(f"corrupt/{target}.why")
+        durable.create(f"corrupt/{target}.why", f"{path}: {why}\n".encode("utf-8", "backslashreplace"), 0o640, sync=False)
+        log.event("corrupt", id=name.partition(".")[0], file=f"corrupt/{target}", why=why)
+
+    def _repeatable(self, work, path: str, *arguments: object) -> None:
+        """Run one step on one file: gone is done, damaged is set aside, a refusal of the disk is tried again at the next look."""
+        try:
+            work(path, *arguments)
+        except FileNotFoundError:
+            pass
+        except queuefile.Damaged as error:
+            self.set_aside(path, str(error))
+        except OSError as error:
+            log.event("trouble", what=f"cannot work on {path}", why=error.strerror or str(error), remedy="it is tried again within a minute")
+
+    # ---- intakes ------------------------------------------------------------------------------------------------------
+    def take_smtpd(self, names: Iterable[str]) -> None:
+        for name in names:
+            self._take(f"{SMTPD}/{name}", name)
+
+    def take_own(self, names: Iterable[str]) -> None:
+        for name in names:
+            self._take(f"{OWN}/{name}", name)
+
+    def _take(self, path: str, name: str) -> None:
+        try:
+            if name.endswith(".local"):
+                durable.rename(path, f"todo/local/{name}")
+            elif name.endswith(".remote"):
+                self._repeatable(self.to_remote, path)
+            elif name.endswith(".mixed"):
+                durable.rename(path, f"split/{name}")
+                self._repeatable(self.split, f"split/{name}")
+            else:
+                self.set_aside(path, "a name that no program gives: it ends in neither .local, .remote nor .mixed")
+        except FileNotFoundError:
+            pass
+
+    def to_remote(self, path: str) -> None:
+        """Send it, or park it where its destination is known to be dead."""
+        name = os.path.basename(path)
+        if self.parking:
+            with Message(path) as message:
+                destination = self.destination_of(message)
+            if destination in self.parking:
+                self.parking.park(path, destination)
+                return
+        durable.rename(path, f"todo/remote/{name}")
+
+    def destination_of(self, message: Message) -> str | None:
+        """The one destination of all that is still owed, or None where there are several."""
+        recipients = [message.envelope.recipients[number] for number in message.owed]
+        keys = {self.destination(_domain(recipient.address)) for recipient in recipients}
+        return keys.pop() if len(keys) == 1 else None
+
+    def split(self, path: str) -> None:
+        """split/ID.mixed: the remote recipients get a message of their own, then the rest goes to todo/local."""
+        name = os.path.basename(path)
+        with Message(path) as message:
+            remote = [number for number in message.owed if message.envelope.recipients[number].kind == REMOTE]
+            if remote:
+                envelope = copy_of(message.envelope, REMOTE, self.ids.new(clock.now()),
+                                   {**message.envelope.facts, "src": f"record:{path}:0:moved"})
+                draft = Draft("in/qrun", envelope)
+                for chunk in message.chunks():
+                    draft.write(chunk)
+                records = [Record(0, int(clock.now()), number, "moved", "-", envelope.id) for number in remote]
+                job = Handover([draft], lambda: message.append(records, sync=True), self._published, source=path)
+                hand_over([job])
+                if not job.paths:
+                    return
+            if message.owed:
+                durable.rename(path, f"todo/local/{name.removesuffix('.mixed')}.local")
+            else:
+                durable.unlink(path)
+
+    def _published(self, paths: list[str]) -> None:
+        self.take_own([os.path.basename(path) for path in paths])
+
+    # ---- drops of local programs --------------------------------------------------------------------------------------
+    def take_drops(self, names: Iterable[str]) -> None:
+        jobs = []
+        for name in names:
+            path = f"{DROPS}/{name}"
+            try:
+                jobs.append(self._route_drop(path))
+            except FileNotFoundError:
+                continue
+            except (queuefile.Damaged, ValueError) as error:
+                self.set_aside(path, f"drop of uid {_owner(path)}: {error}")
+            except OSError as error:
+                self.set_aside(path, f"drop of uid {_owner(path)} cannot be read: {error.strerror}")
+            if len(jobs) >= 64:
+                hand_over(jobs)
+                jobs = []
+        hand_over(jobs)
+
+    def _route_drop(self, path: str) -> Handover:
+        found = os.lstat(path)
+        if not stat.S_ISREG(found.st_mode) or found.st_nlink != 1:
+            raise queuefile.Damaged("not a plain file with one link")
+        if found.st_size > self.settings["queue.size_max"] + queuefile.ENVELOPE_MAX_OCTETS:
+            raise queuefile.Damaged(f"bigger than queue.size_max ({found.st_size} octets)")
+        with Message(path) as message:
+            now = os.fstat(message.fd)
+            if (now.st_ino, now.st_dev) != (found.st_ino, found.st_dev) or not queuefile.is_whole(message.fd):
+                raise queuefile.Damaged("torn, or changed while it was read")
+            return self._routed(message, found.st_uid, path)
+
+    def _routed(self, message: Message, uid: int, path: str) -> Handover:
+        envelope = message.envelope
+        if any(byte < 32 or byte == 127 for byte in envelope.sender):
+            raise queuefile.Damaged("control bytes in the reverse-path")
+        facts = {"src": f"drop:{path}", "uid": str(uid), **{k: v for k, v in envelope.facts.items() if k in ("ret", "envid", "body")}}
+        new = Envelope(envelope.sender, [], self.ids.new(clock.now()), facts)
+        failed: list[tuple[Recipient, Outcome]] = []
+        hops = header.split(message.start(_HEADER_MAX_OCTETS))[0].lower().count(b"\nreceived:")
+        for recipient in envelope.recipients:
+            answer = outcome.TOO_MANY_HOPS if hops > self.settings["queue.hops_max"] else \
+                self.router.resolve(recipient.address, sender=envelope.sender)
+            if isinstance(answer, Outcome):
+                failed.append((recipient, answer))
+            else:
+                new.recipients += [r for r in answer if r not in new.recipients]
+        if len(new.recipients) > self.settings["queue.recipients_max"]:
+            failed = [(recipient, outcome.TOO_MANY_RECIPIENTS) for recipient in envelope.recipients]
+            new.recipients = []
+        drafts = []
+        if new.recipients:
+            drafts.append(Draft("in/qrun", new))
+            stamp = b"Received: by %s (pymta, from userid %d)\n\tid %s; %s\n" % (
+                self.settings.host.encode("ascii", "replace"), uid, new.id.encode(), header.date(clock.now()))
+            drafts[0].write(stamp)
+            for chunk in message.chunks():
+                drafts[0].write(chunk)
+        log.event("route", id=new.id, drop=os.path.basename(path), uid=uid, size=envelope.size_octets, nrcpt=len(new.recipients),
+                  from_=f"<{_text(envelope.sender)}>")
+        if failed:
+            drafts += self._bounce(message, [(r, o.because(f"{_text(r.address)}: {o.text}")) for r, o in failed], f"drop:{path}", new.id)
+        if failed and not envelope.sender:              # nobody to tell: it is kept for the admin to see
+            note = (b"Pymta-Hold", b"a local program sent this with an empty reverse-path to an address that does not exist")
+            lost = Envelope(b"", [Recipient(LOCAL, r.address, (note,)) for r, _ in failed], self.ids.new(clock.now()), dict(facts))
+            drafts.append(Draft("in/qrun", lost))
+            for chunk in message.chunks():
+                drafts[-1].write(chunk)
+        directory = os.path.dirname(path)
+
+        def give_up() -> str:
+            durable.unlink(path)
+            return directory
+
+        return Handover(drafts, give_up, self._published, source=path)
+
+    # ---- reports ------------------------------------------------------------------------------------------------------
+    def read_reports(self, writer: str, names: Iterable[str]) -> None:
+        """Work through the reports of pymta-local or pymta-remote."""
+        for name in names:
+            path = f"report/{writer}/new/{name}"
+            try:
+                with open(path, "rb") as file:
+                    entries = report.decode(file.read())
+            except FileNotFoundError:
+                continue
+            by_file: dict[str, list[report.Entry]] = defaultdict(list)
+            for entry in entries:
+                if entry.word == "down":
+                    self.parking.down(entry.destination, entry.text, clock.now())
+                elif entry.name.endswith("." + writer) and "/" not in entry.name:
+                    by_file[entry.name].append(entry)
+            down = {entry.destination for entry in entries if entry.word == "down"}
+            for destination in {entry.destination for entry in entries} - down:
+                self.parking.up(destination)            # it said something, be it a refusal: it lives
+            for file_name, its_entries in by_file.items():
+                self._repeatable(self.reported, f"todo/{writer}/{file_name}", its_entries)
+            durable.unlink_if_there(path)
+
+    def reported(self, path: str, entries: list[report.Entry]) -> None:
+        """Record what became of an attempt and decide what is next for the file."""
+        now = clock.now()
+        if entries[0].word == "corrupt":
+            self.set_aside(path, entries[0].text)
+            return
+        with Message(path) as message:
+            owed = set(message.owed)
+            if message.attempts < entries[0].attempt:   # else a crash came between the records and the move: only move
+                records = [Record(e.attempt, int(now), e.recipient, e.word if e.word != "hold" else "deferred", e.status, e.text)
+                           for e in entries if e.recipient in owed]
+                for entry in entries:
+                    self._log_entry(message, entry)
+                if self.schedule.expired(now, message.birth, entries[0].attempt, message.null_sender):
+                    records = [self._expired(record) if record.word == "deferred" else record for record in records]
+                self.conclude(path, message, records)
+            if any(entry.word == "hold" for entry in entries):
+                self.hold(path, next(entry.text for entry in entries if entry.word == "hold"))
+            elif message.owed:
+                self.postpone(path, message, now)
+            else:
+                self.finished(path, message)
+
+    def _log_entry(self, message: Message, entry: report.Entry) -> None:
+        if entry.word == "deferred" and 0 <= entry.recipient < len(message.envelope.recipients):
+            log.event("defer", id=message.id, rcpt=f"<{_text(message.envelope.recipients[entry.recipient].address)}>", status=entry.status,
+                      attempt=entry.attempt, why=entry.text)
+
+    @staticmethod
+    def _expired(record: Record) -> Record:
+        text = f"{outcome.EXPIRED.text}; the last answer was: {record.status} {record.text}"
+        return Record(record.attempt, record.when, record.recipient, "failed", outcome.EXPIRED.status, text)
+
+    def conclude(self, path: str, message: Message, records: list[Record]) -> None:
+        """Append records; tell the sender of the failures among them."""
+        failures = [(message.envelope.recipients[r.recipient], _outcome(r)) for r in records if r.word == "failed" and r.recipient is not None]
+        final = any(record.word in queuefile.FINAL_WORDS for record in records)
+        if not failures or message.null_sender:
+            message.append(records, sync=final)
+            return
+        attempt = records[0].attempt
+        drafts = self._bounce(message, failures, f"record:{path}:{attempt}:failed", message.id)
+        hand_over([Handover(drafts, lambda: message.append(records, sync=True), self._published, source=path)])
+
+    def postpone(self, path: str, message: Message, now: float) -> None:
+        """Park it with its destination, or let it wait until its time."""
+        name = os.path.basename(path)
+        if name.endswith(".remote") and (destination := self.destination_of(message)) in self.parking:
+            self.parking.park(path, destination)
+            return
+        if self.schedule.warn(now, message.birth):
+            self.warn(path, message)
+        due = self.schedule.due(now, message.birth, max(1, message.attempts), message.id, message.null_sender)
+        directory = f"later/{schedule.bucket(due, self.schedule.step_s)}"
+        durable.mkdir(directory, 0o750)
+        durable.rename(path, f"{directory}/{name}")
+
+    def finished(self, path: str, message: Message) -> None:
+        """Nobody is owed anything: it goes, or, if it was a bounce that reached nobody, it waits for the admin."""
+        failed = any(record.word == "failed" for record in message.records)
+        if failed and message.null_sender:
+            self.hold(path, "a bounce that cannot be delivered")
+            return
+        durable.unlink(path)
+        words = [record.word for record in message.records if record.word in queuefile.FINAL_WORDS]
+        log.event("done", id=message.id, delivered=words.count("delivered"), bounced=words.count("failed"),
+                  age_s=max(0, int(clock.now() - message.birth)))
+
+    def hold(self, path: str, why: str) -> None:
+        name = os.path.basename(path)
+        durable.rename(path, f"hold/{name}")
+        log.event("hold", id=name.partition(".")[0], why=why, remedy="pymta-mailq release, or remove the file")
+
+    def give_up(self, path: str, why: str) -> None:
+        """Return a parked message whose lifetime is over."""
+        with Message(path) as message:
+            attempt = message.attempts + 1
+            records = [self._expired(Record(attempt, int(clock.now()), number, "deferred", outcome.NO_HOST.status, why))
+                       for number in message.owed]
+            self.conclude(path, message, records)
+            if not message.owed:
+                self.finished(path, message)
+
+    # ---- bounces and notices ------------------------------------------------------------------------------------------
+    def warn(self, path: str, message: Message) -> None:
+        """Tell the sender, once, that the message is late; not for bounces, lists and bulk mail."""
+        if message.null_sender or any(record.word == "delayed" for record in message.records):
+            return
+        top = header.split(message.start(_HEADER_MAX_OCTETS))[0]
+        bulk = (header.get(top, b"Precedence") or b"").strip().lower() in (b"bulk", b"list", b"junk") or header.get(top, b"List-Id")
+        record = Record(message.attempts, int(clock.now()), None, "delayed")
+        if bulk:
+            message.append([record], sync=False)
+            return
+        last = {r.recipient: r for r in message.records if r.word == "deferred"}
+        late = [(message.envelope.recipients[number], _outcome(last[number])) for number in message.owed if number in last]
+        until = message.birth + self.schedule.lifetime(False)
+        drafts = self._bounce(message, late, f"record:{path}:{message.attempts}:delayed", message.id, until=until) if late else []
+        hand_over([Handover(drafts, lambda: message.append([record], sync=True), self._published, source=path)])
+        log.event("delayed", id=message.id, to=f"<{_text(message.envelope.sender)}>")
+
+    def _bounce(self, message: Message, recipients: list[tuple[Recipient, Outcome]], source: str, id: str,
+                *, until: float | None = None) -> list[Draft]:
+        """A draft of the message that tells the sender; none for a null reverse-path.  until: it is only late."""
+        sender = message.envelope.sender
+        for recipient, ending in recipients:
+            log.event("bounce" if until is None else "defer", id=id, rcpt=f"<{_text(recipient.address)}>", status=ending.status, why=ending.text)
+        if not sender:
+            return []
+        answer = self.router.resolve(sender)
+        new_id = self.ids.new(clock.now())
+        facts = {"src": source}
+        if isinstance(answer, Outcome):                 # nobody to tell: it is kept for the admin to see
+            envelope = Envelope(b"", [Recipient(LOCAL, b"postmaster@" + self.settings.host.encode("ascii", "replace"),
+                                                ((b"Pymta-Hold", b"the sender of the bounced message does not exist"),))], new_id, facts)
+        else:
+            envelope = Envelope(b"", list(answer), new_id, facts)
+        draft = Draft("in/qrun", envelope)
+        fates = [dsn.Fate(r.address, "failed" if until is None else "delayed", ending.status, ending.text,
+                          original=r.original if r.original != r.address else b"", last_attempt=clock.now(), retry_until=until,
+                          smtp=ending.text[:1] in "45" and ending.text[3:4] in " -") for r, ending in recipients]
+        original = message.start(dsn.RETURN_MAX_OCTETS + 1)
+        draft.write(dsn.compose(fates, now=clock.now(), host=self.settings.host, id=new_id, sender=sender, original=original,
+                                whole=len(original) <= dsn.RETURN_MAX_OCTETS, original_id=message.id, arrival=message.birth,
+                                envid=dsn.xtext_decode(message.envelope.facts.get("envid", "")), ret=message.envelope.facts.get("ret", "")))
+        return [draft]
+
+    # ---- time ---------------------------------------------------------------------------------------------------------
+    def due(self, now: float) -> None:
+        """Put what is due now where it is worked on."""
+        for name in sorted(_names("later")):
+            if _bucket_time(name) > now:
+                break
+            for file_name in _names(f"later/{name}"):
+                path = f"later/{name}/{file_name}"
+                if file_name.endswith(".local"):
+                    _gone_is_done(durable.rename, path, f"todo/local/{file_name}")
+                elif file_name.endswith(".remote"):
+                    self._repeatable(self.to_remote, path)
+                else:
+                    self.set_aside(path, "a name that no program gives")
+            durable.rmdir(f"later/{name}")
+        self.parking.due(now, self._repeatable, self.warn)
+
+    def next_due(self) -> float | None:
+        """When `due` has something to do next (seconds since 1970); None: nothing waits."""
+        times = [_bucket_time(name) for name in _names("later")]
+        parked = self.parking.next_due()
+        return min([*times, *([parked] if parked is not None else [])], default=None)
+
+
+def _names(directory: str) -> list[str]:
+    """Names in a directory in order of age; those that begin with a dot are nobody's."""
+    try:
+        return sorted(name for name in os.listdir(directory) if name[0] != ".")
+    except FileNotFoundError:
+        return []
+
+
+def _bucket_time(name: str) -> float:
+    try:
+        return schedule.bucket_time(name)
+    except ValueError:
+        return 0.0                                      # an admin's directory: due at once
+
+
+def _gone_is_done(work, *arguments: object) -> None:
+    try:
+        work(*arguments)
+    except FileNotFoundError:
+        pass
+
+
+def _owner(path: str) -> int:
+    try:
+        return os.lstat(path).st_uid
+    except OSError:
+        return -1
+
+
+def _outcome(record: Record) -> Outcome:
+    reply = 550 if record.status.startswith("5") else 451
+    return Outcome(reply, record.status if record.status != "-" else "4.0.0", 75 if reply == 451 else 69, record.text)
+
+
+def _domain(address: bytes) -> str:
+    return address.rpartition(b"@")[2].decode("utf-8", "replace").lower()
+
+
+def _text(address: bytes) -> str:
+    return address.decode("utf-8", "backslashreplace")

@@ -1,0 +1,255 @@
+"""runner and local: where a queue file goes, step by step."""
+import os
+
+import pytest
+
+from pymta import clock
+from pymta.formats import queuefile
+from tests.queuebox import HOST, Box
+
+
+@pytest.fixture
+def box(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    return Box(str(tmp_path), aliases="team: alice, bob\nmixed: alice, x@remote.test\nloop: ann@client.example\n")
+
+
+def records(path):
+    with open(path, "rb") as file:
+        envelope, _ = queuefile.read_envelope(file.fileno())
+        return queuefile.read_records(file.fileno(), envelope)[0]
+
+
+def run(box, times=3):
+    runner, local = box.runner(), box.local()
+    runner.start()
+    local.start()
+    for _ in range(times):
+        runner.look()
+        local.look()
+    return runner, local
+
+
+def test_one_recipient_is_delivered_by_rename(box):
+    box.accept(b"ann@client.example", [b"alice@example.test"])
+    inode = os.stat("in/smtpd/new/" + os.listdir("in/smtpd/new")[0]).st_ino
+    run(box)
+    name, = os.listdir(box.maildir("alice") + "/new")
+    found = os.stat(f"{box.maildir('alice')}/new/{name}")
+    assert found.st_ino == inode and found.st_mode & 0o777 == 0o600
+    data, = box.mail("alice")
+    assert data.startswith(b"Return-Path: <ann@client.example>\nDelivered-To: alice@example.test\nPymta-Queue: 1 ")
+    assert name.endswith(",S=%d,W=%d" % (len(data), len(data) + data.count(b"\n")))
+    assert box.queue() == []
+
+
+def test_several_recipients_get_a_copy_each_that_names_nobody_else(box):
+    box.accept(b"ann@client.example", [b"team@example.test", b"carol@example.test"])
+    run(box)
+    for user in ("alice", "bob", "carol"):
+        data, = box.mail(user)
+        assert data.count(b"Delivered-To:") == 1 and f"Delivered-To: {user}@example.test\n".encode() in data
+        name, = os.listdir(box.maildir(user) + "/new")
+        assert name.endswith(",S=%d,W=%d" % (len(data), len(data) + data.count(b"\n")))
+        assert queuefile.decode(data).size_octets == len(data)
+    assert box.queue() == [] and os.listdir("publishing") == []
+    assert os.listdir(box.maildir("alice") + "/tmp") == []
+
+
+def test_a_mixed_message_is_parted(box):
+    id = box.accept(b"ann@client.example", [b"mixed@example.test"])
+    run(box)
+    assert len(box.mail("alice")) == 1
+    path, = box.queue()
+    assert path.startswith("todo/remote/") and id not in path
+    with open(path, "rb") as file:
+        assert queuefile.is_whole(file.fileno())
+        assert [r.address for r in queuefile.read_envelope(file.fileno())[0].recipients] == [b"x@remote.test"]
+
+
+def test_a_deferral_waits_in_a_bucket_and_comes_back_when_due(box):
+    id = box.accept(b"ann@client.example", [b"x@remote.test"])
+    runner, _ = run(box)
+    box.report_remote(f"{id}.remote", (0, "deferred", "4.2.0", "451 later"))
+    runner.look()
+    path, = box.queue()
+    assert path.startswith("later/")
+    assert clock.now() + 250 < runner.next_due() < clock.now() + 400
+    runner.due(clock.now())
+    assert box.queue() == [path]
+    runner.due(runner.next_due())
+    assert box.queue() == [f"todo/remote/{id}.remote"]
+    assert [r.word for r in records(f"todo/remote/{id}.remote")] == ["deferred"]
+    assert not os.listdir("later")
+
+
+def test_a_failure_is_returned_to_the_sender_and_the_rest_goes_on(box):
+    id = box.accept(b"bob@example.test", [b"x@remote.test", b"y@remote.test"])
+    runner, local = run(box)
+    box.report_remote(f"{id}.remote", (0, "failed", "5.1.1", "550 5.1.1 no such user"), (1, "deferred", "4.2.0", "451 later"))
+    runner.look()
+    local.look()
+    bounce, = box.mail("bob")
+    assert bounce.startswith(b"Return-Path: <>\n") and b"550 5.1.1 no such user" in bounce and b"x@remote.test" in bounce
+    assert b"y@remote.test" not in bounce.split(b"Undelivered message")[0]
+    path, = box.queue()
+    assert path.startswith("later/") and [r.word for r in records(path)] == ["failed", "deferred"]
+
+
+def test_what_is_tried_for_too_long_is_returned(box, monkeypatch):
+    id = box.accept(b"bob@example.test", [b"x@remote.test"])
+    runner, local = run(box)
+    start = clock.now()
+    for wait in (0, 6 * 86400):
+        monkeypatch.setattr(clock, "now", lambda: start + wait)
+        runner.due(clock.now())
+        box.report_remote(f"{id}.remote", (0, "deferred", "4.2.0", "451 greylisted"))
+        runner.look()
+    local.look()
+    bounce, = box.mail("bob")
+    assert b"451 greylisted" in bounce and b"5.4.7" in bounce
+    assert box.queue() == []
+
+
+def test_the_sender_is_told_once_that_it_is_late(box, monkeypatch):
+    id = box.accept(b"bob@example.test", [b"x@remote.test"])
+    runner, local = run(box)
+    start = clock.now()
+    for wait in (0, 5 * 3600, 6 * 3600):
+        monkeypatch.setattr(clock, "now", lambda: start + wait)
+        runner.due(clock.now())
+        box.report_remote(f"{id}.remote", (0, "deferred", "4.2.0", "451 greylisted"))
+        runner.look()
+    local.look()
+    notice, = box.mail("bob")
+    assert b"Action: delayed" in notice and b"Will-Retry-Until:" in notice
+
+
+def test_no_bounce_for_a_bounce_it_waits_for_the_admin(box):
+    id = box.accept(b"", [b"x@remote.test"])
+    runner, _ = run(box)
+    box.report_remote(f"{id}.remote", (0, "failed", "5.1.1", "550 no"))
+    runner.look()
+    assert box.queue() == [f"hold/{id}.remote"]
+
+
+def test_a_bounce_to_a_sender_who_does_not_exist_waits_for_the_admin(box):
+    id = box.accept(b"nobody@example.test", [b"x@remote.test"])
+    runner, local = run(box)
+    box.report_remote(f"{id}.remote", (0, "failed", "5.1.1", "550 no"))
+    for _ in range(3):
+        runner.look()
+        local.look()
+    path, = box.queue()
+    assert path.startswith("hold/")
+
+
+def test_mail_for_postmaster_waits_while_nobody_reads_it(box):
+    id = box.accept(b"ann@client.example", [b"postmaster@example.test"])
+    runner, _ = run(box)
+    assert box.queue() == [f"hold/{id}.local"]
+
+
+def test_a_dead_destination_is_parked_as_a_whole_and_released_as_a_whole(box):
+    ids = [box.accept(b"ann@client.example", [b"x@remote.test"]) for _ in range(5)]
+    runner, _ = run(box)
+    box.report_remote(f"{ids[0]}.remote", (0, "deferred", "4.4.1", "connection refused"), down=True)
+    runner.look()
+    more = box.accept(b"ann@client.example", [b"y@remote.test"])
+    runner.look()
+    assert f"parked/remote.test/{ids[0]}.remote" in box.queue() and f"parked/remote.test/{more}.remote" in box.queue()
+    for id in ids[1:]:
+        box.report_remote(f"{id}.remote", (0, "deferred", "4.4.1", "connection refused"), down=True)
+    runner.look()
+    assert {os.path.dirname(path) for path in box.queue()} == {"parked/remote.test"}
+    due = runner.next_due()
+    runner.due(due - 1)
+    assert not os.listdir("todo/remote")
+    runner.due(due)
+    probe, = os.listdir("todo/remote")                  # one is tried, not six
+    box.report_remote(probe, (0, "delivered", "2.0.0", "250 ok"))
+    runner.look()
+    assert len(os.listdir("todo/remote")) == 5 and not os.listdir("parked")
+
+
+def test_parked_mail_is_probed_after_a_restart(box):
+    id = box.accept(b"ann@client.example", [b"x@remote.test"])
+    runner, _ = run(box)
+    box.report_remote(f"{id}.remote", (0, "deferred", "4.4.1", "connection refused"), down=True)
+    runner.look()
+    again = box.runner()
+    again.start()
+    again.due(clock.now())
+    assert os.listdir("todo/remote") == [f"{id}.remote"]
+
+
+def test_parked_mail_is_returned_when_its_lifetime_ends(box, monkeypatch):
+    id = box.accept(b"bob@example.test", [b"x@remote.test"])
+    runner, local = run(box)
+    box.report_remote(f"{id}.remote", (0, "deferred", "4.4.1", "connection refused"), down=True)
+    runner.look()
+    start = clock.now()
+    monkeypatch.setattr(clock, "now", lambda: start + 5 * 86400 + 1)
+    runner.due(clock.now())
+    local.look()
+    bounce, = box.mail("bob")
+    assert b"connection refused" in bounce and box.queue() == []
+
+
+def test_a_torn_file_is_set_aside_with_its_reason(box):
+    id = box.accept(b"ann@client.example", [b"alice@example.test"])
+    os.truncate(f"in/smtpd/new/{id}.local", 100)
+    run(box)
+    assert box.queue() == [f"corrupt/{id}.local", f"corrupt/{id}.local.why"] and box.mail("alice") == []
+
+
+def test_a_user_who_has_gone_since_is_a_bounce(box):
+    box.accept(b"bob@example.test", [b"carol@example.test"])
+    box.write("etc/users", "".join(f"{user}@example.test:{os.getuid() or 65534}:{os.getuid() or 65534}\n" for user in ("alice", "bob")))
+    run(box)
+    bounce, = box.mail("bob")
+    assert b"no such user here" in bounce and box.queue() == []
+
+
+def test_mail_that_has_been_here_before_is_stopped(box):
+    box.accept(b"bob@example.test", [b"alice@example.test"])
+    path = "in/smtpd/new/" + os.listdir("in/smtpd/new")[0]
+    with open(path, "rb") as file:
+        envelope, head = queuefile.read_envelope(file.fileno())
+    message = b"Received: x\nDelivered-To: Alice@example.test\n" + head[envelope.head_octets:]
+    with open(path, "wb") as file:
+        file.write(queuefile.encode(envelope, message))
+    run(box)
+    bounce, = box.mail("bob")
+    assert b"5.4.6" in bounce and box.mail("alice") == []
+
+
+def test_a_mailbox_that_cannot_be_written_defers_only_its_own_recipient(box):
+    os.rename(box.maildir("alice"), box.maildir("alice") + ".away")
+    with open(box.maildir("alice"), "w"):
+        pass                                            # a file where the Maildir was
+    box.accept(b"ann@client.example", [b"team@example.test"])
+    runner, local = run(box)
+    assert len(box.mail("bob")) == 1
+    path, = box.queue()
+    assert path.startswith("later/")
+    assert sorted(r.word for r in records(path)) == ["deferred", "delivered"]
+    os.unlink(box.maildir("alice"))
+    os.rename(box.maildir("alice") + ".away", box.maildir("alice"))
+    runner.due(runner.next_due())
+    local.look()
+    assert len(box.mail("alice")) == 1 and len(box.mail("bob")) == 1 and box.queue() == []
+
+
+def test_the_hosts_own_name_is_in_the_maildir_name(box):
+    box.accept(b"ann@client.example", [b"alice@example.test"])
+    run(box)
+    assert f".{HOST}," in os.listdir(box.maildir("alice") + "/new")[0]
+
+
+def test_strange_names_are_set_aside_and_dot_names_are_nobodys(box):
+    for name in ("README", ".hidden"):
+        with open(f"in/smtpd/new/{name}", "w"):
+            pass
+    run(box)
+    assert "corrupt/README" in box.queue() and os.path.exists("in/smtpd/new/.hidden")
