@@ -137,7 +137,7 @@ def _to(sender: bytes) -> bytes:
         text = sender.decode("utf-8")
     except UnicodeDecodeError:
         text = ""
-    return b"<%s>" % sender if text.isprintable() and 0 < len(sender) < 900 else b"undisclosed-recipients:;"
+    return b"<%s>" % sender if text and text.isprintable() and len(sender) < 900 else b"undisclosed-recipients:;"
 
 
 def _subject(kind: str, fates: Sequence[Fate]) -> bytes:
@@ -236,7 +236,7 @@ def _date(when: float) -> str:
 # ---- for programs: RFC 3464 §2 ----------------------------------------------------------------------------------------
 def _status(fates: Sequence[Fate], host: str, original_id: str, arrival: float | None, envid: str) -> bytes:
     """The fields of message/delivery-status: a group about the message, then one for each recipient.  ASCII."""
-    about = [_field("Original-Envelope-Id", clean(envid)) if envid else "", _field("Reporting-MTA", f"dns; {clean(host, 255)}"),
+    about = [_field("Original-Envelope-Id", clean(envid)), _field("Reporting-MTA", f"dns; {clean(host, 255)}"),
              _field("Arrival-Date", _date(arrival)) if arrival is not None else ""]
     groups = ["".join(about)] + ["".join(_recipient(fate, original_id)) for fate in fates]
     return "\n".join(groups).encode("ascii")
@@ -248,8 +248,8 @@ def _recipient(fate: Fate, original_id: str) -> Iterator[str]:
     yield f"Final-Recipient: {_typed(fate.final)}\n"
     yield f"Action: {fate.action}\n"
     yield f"Status: {_status_code(fate)}\n"
-    if fate.remote:
-        yield _field("Remote-MTA", f"dns; {clean(fate.remote, 255)}")
+    if remote := clean(fate.remote, 255):
+        yield _field("Remote-MTA", f"dns; {remote}")
     if text := clean(fate.text):
         yield _field("Diagnostic-Code", f"{'smtp' if fate.smtp else 'x-pymta'}; {text}")
     if fate.last_attempt is not None:
@@ -287,7 +287,9 @@ def _typed_as_given(orcpt: bytes) -> str:
 
 
 def _field(name: str, text: str) -> str:
-    """A field folded at blanks; text is printable ASCII (a word longer than a line stays whole, clean() bounds it)."""
+    """A field folded at blanks, or nothing without text, which is printable ASCII (clean() bounds a word longer than a line)."""
+    if not text.strip():
+        return ""
     lines = wrap(f"{name}: {text}", 76, subsequent_indent="    ", break_long_words=False, break_on_hyphens=False)
     if lines[0] == f"{name}:":                          # RFC 5322 §3.2.2: no line of blanks, no empty first line
         lines[:2] = [f"{name}: {lines[1].strip()}"]

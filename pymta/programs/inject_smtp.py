@@ -34,7 +34,7 @@ def converse(options: inject.Options, values: dict[str, str]) -> int:
                     session.answer(outcome.OK)
                 case smtp_server.Sender():
                     message, text = inject.Options(), bytearray()
-                    message.sender = event.path.address
+                    message.sender, message.full_name = event.path.address, b""
                     session.answer(outcome.SENDER_OK)
                 case smtp_server.Recipient():
                     message.recipients.append(event.path.address)
