@@ -11,8 +11,8 @@ from __future__ import annotations
 
 import os
 import pwd
-from dataclasses import dataclass
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 from pymta import clock
 from pymta.formats import users as formats_users
@@ -165,7 +165,7 @@ class Accounts:
             uid, gid = self.virtual_owner()
         if user.gid:
             gid = _group(user.gid, f"{self.path}:{user.number}")
-        if uid == 0 or gid == 0:
+        if uid == 0 or user.gid and gid == 0:               # our own gid may be 0: containers do so
             raise Trouble(f"{self.path}:{user.number}: {user.name}: nothing is ever delivered as root; name another account")
         return uid, gid
 
@@ -198,7 +198,7 @@ class Accounts:
             entry = pwd.getpwnam(name)
         except KeyError:
             return None
-        if entry.pw_uid == 0 or entry.pw_gid == 0 or entry.pw_uid < self._settings["local.first_uid"] or not _is_home(entry.pw_dir):
+        if entry.pw_uid == 0 or entry.pw_uid < self._settings["local.first_uid"] or not _is_home(entry.pw_dir):
             return None
         return Mailbox(f"{name}@{self.local_domains[0]}", entry.pw_uid, entry.pw_gid, entry.pw_dir,
                        os.path.join(entry.pw_dir, "Maildir"))

@@ -27,8 +27,8 @@ The last line may lack its newline.  If lost: no aliases; root's mail goes to lo
 """
 from __future__ import annotations
 
-from dataclasses import dataclass
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 from pymta.message import address as addresses
 

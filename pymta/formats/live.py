@@ -13,6 +13,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from typing import Generic, TypeVar
+from zlib import crc32
 
 from pymta import clock, log
 
@@ -37,7 +38,7 @@ def quiet(where: str, why: str) -> None:
 
 
 class Live(Generic[Table]):
-    """path: the file; decode: bytes -> what get() gives.  changed(table), if given, is called once for each new version.
+    """path: the file; decode: bytes -> what get() gives.  changed(table), if given, is called once for each new content.
     check(stat), if given, is called before the file is read and refuses it by OSError; such a file must be there, and what was read before does not stand in for it."""
 
     def __init__(self, path: str, decode: Callable[[bytes], Table], changed: Callable[[Table], None] | None = None,
@@ -48,6 +49,7 @@ class Live(Generic[Table]):
         self._decode = decode
         self._changed = changed
         self._unsettled = False
+        self._crc = 0                                       # of what was decoded last
         self._missing_since: float | None = None
         self._table: Table
         self._trouble = ""
@@ -103,12 +105,13 @@ class Live(Generic[Table]):
         return self._take((stat.st_mtime_ns, stat.st_size, stat.st_ino), b"".join(parts))
 
     def _take(self, version: Version, data: bytes) -> Table:
-        same = version == self.version
-        self._table = self._decode(data)
-        self.version = version
+        crc = crc32(data)
         self._trouble = ""
-        if self._changed and not same:
-            self._changed(self._table)
+        if self.version is None or crc != self._crc or len(data) != max(self.version[1], 0):
+            self._table = self._decode(data)
+            if self._changed:
+                self._changed(self._table)
+        self.version, self._crc = version, crc
         return self._table
 
     def _refused(self, error: OSError) -> Table:

@@ -86,7 +86,8 @@ def shown(fate: dict[str, Any]) -> str:
     lines = [_safe(fate["address"])]
     width = max((len(step["where"]) for step in fate["steps"]), default=0)
     lines += [f"  {_safe(step['where']):{width}}  {'  ' * step['depth']}{_safe(step['text'])}" for step in fate["steps"]]
-    lines += [f"  fault: {_safe(fault['where'])}: {_safe(fault['text'])}" for fault in fate["faults"]]
+    lines += [f"  fault: {_safe(fault['where'])}: {_safe(fault['text'])}" for fault in fate["faults"]
+              if not any(fault["text"].startswith(step["text"]) or step["text"].endswith(fault["text"]) for step in fate["steps"])]
     for one in fate["recipients"]:
         match one["fate"]:
             case "hold":
