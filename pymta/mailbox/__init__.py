@@ -12,7 +12,8 @@ Nothing here is asynchronous, and every call may be made from any thread (one at
 runs an asyncio loop calls attach(loop) once: from then on what others do to an open Maildir reaches the listeners unasked.
 Every change on disk goes through durable; what a call returned is on disk (flags alone may be undone by a power cut).
 """
-from pymta.mailbox.folder import Changes, Folder, Gone, Message, crlf
+from pymta.mailbox.folder import Folder
+from pymta.mailbox.message import Changes, Gone, Message, crlf
 from pymta.mailbox.store import MailboxExists, MailStore, NameRefused, NoSuchMailbox, Status, attach, make
 
 __all__ = ["Changes", "Folder", "Gone", "MailStore", "MailboxExists", "Message", "NameRefused", "NoSuchMailbox", "Status", "attach",

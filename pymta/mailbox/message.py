@@ -1,0 +1,133 @@
+"""message: one message of a folder, and what can happen to messages."""
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from pymta.formats import uidlist
+from pymta.formats.maildir import size_of, vsize_of
+
+if TYPE_CHECKING:
+    from pymta.mailbox.folder import Folder
+
+LIMBO = b"pymta-limbo"
+
+
+class Gone(LookupError):
+    """A message that is no longer there, not even in limbo."""
+
+
+class Message:
+    """One message.  The object is shared by all sessions and lives on after an expunge (then expunged is True).
+
+    uid: int; base: bytes, the file's name without flags; where: (whether it lies in new/, file name);
+    modseq: int, kept for CONDSTORE (0 so far).
+    """
+
+    __slots__ = ("folder", "uid", "base", "where", "expunged", "modseq", "_vsize", "_internaldate")
+
+    def __init__(self, folder: Folder, uid: int, base: bytes, where: tuple[bool, bytes]) -> None:
+        self.folder = folder
+        self.uid = uid
+        self.base = base
+        self.where = where
+        self.expunged = False
+        self.modseq = 0
+        self._vsize = -1
+        self._internaldate: float | None = None
+
+    def __repr__(self) -> str:
+        return f"Message({self.uid}, {self.where[1]!r}{', expunged' if self.expunged else ''})"
+
+    @property
+    def new(self) -> bool:
+        """True while the file lies in new/: no session has been told yet that it is \\Recent."""
+        return self.where[0]
+
+    @property
+    def flags(self) -> frozenset[str]:
+        """System flags as in RFC 9051 §2.3.2 with their backslash, and keywords; never \\Recent."""
+        return self.folder.flags_of(self)
+
+    @property
+    def path(self) -> bytes:
+        """Where the file lies, as far as we know."""
+        in_new, name = self.where
+        place = LIMBO if self.expunged else b"new" if in_new else b"cur"
+        return b"%s/%s/%s" % (self.folder.directory, place, name)
+
+    @property
+    def keys(self) -> bytes:
+        """The keys of its entry in dovecot-uidlist."""
+        return self.folder.keys_of(self.uid)
+
+    @property
+    def size(self) -> int:
+        """Octets on disk.  Raises Gone."""
+        size = size_of(self.base)
+        if size is None and (value := uidlist.key_of(self.keys, b"S")) and value.isdigit():
+            size = int(value)
+        return self.folder.stat(self).st_size if size is None else size
+
+    @property
+    def vsize(self) -> int:
+        """Octets with CRLF line ends: counted once where neither name nor uidlist says it.  Raises Gone."""
+        if self._vsize < 0:
+            vsize = vsize_of(self.base)
+            if vsize is None and (value := uidlist.key_of(self.keys, b"W")) and value.isdigit():
+                vsize = int(value)
+            self._vsize = self.folder.count(self) if vsize is None else vsize
+        return self._vsize
+
+    @property
+    def internaldate(self) -> float:
+        """When it came: seconds since 1970 (the file's mtime).  Raises Gone."""
+        if self._internaldate is None:
+            self._internaldate = self.folder.stat(self).st_mtime
+        return self._internaldate
+
+    @property
+    def guid(self) -> bytes:
+        """Stays the same for the life of the message in this folder."""
+        return uidlist.key_of(self.keys, b"G") or self.base
+
+
+@dataclass
+class Changes:
+    """What happened, as one step: UIDs that went, messages that came, messages whose flags are others now.
+
+    by: what was handed to the method that made the change (a session, say), None for changes found on disk.
+    expunged and arrived are ascending; arrived lies above every UID known before.
+    """
+
+    expunged: list[int] = field(default_factory=list)
+    arrived: list[Message] = field(default_factory=list)
+    flags: list[Message] = field(default_factory=list)
+    by: object = None
+
+    def __bool__(self) -> bool:
+        return bool(self.expunged or self.arrived or self.flags)
+
+
+def overflow_of(keys: bytes) -> list[str]:
+    """Keywords of an entry for which the folder had no letter left."""
+    value = uidlist.key_of(keys, b"K")
+    return [word.decode("utf-8", "surrogateescape") for word in value.split(b"\\") if word] if value else []
+
+
+def count_vsize(fd: int) -> int:
+    """Octets of an open file once every LF that lacks a CR has one; reads it in pieces."""
+    total, at, last = 0, 0, b""
+    while chunk := os.pread(fd, 1 << 20, at):
+        at += len(chunk)
+        total += len(chunk) + chunk.count(b"\n") - chunk.count(b"\r\n")
+        if last == b"\r" and chunk[:1] == b"\n":
+            total -= 1
+        last = chunk[-1:]
+    return total
+
+
+def crlf(data: bytes) -> bytes:
+    """data with every line end as CR LF; len() of it is the message's vsize."""
+    return data.replace(b"\r\n", b"\n").replace(b"\n", b"\r\n")
