@@ -93,7 +93,7 @@ endif
 	for f in $(UNITS); do sed 's|/usr/sbin/pymta-|$(PREFIX)/sbin/pymta-|' $$f > $(DESTDIR)$(UNITDIR)/$${f#systemd/}; done
 	install -m 644 systemd/pymta.sysusers $(DESTDIR)$(PREFIX)/lib/sysusers.d/pymta.conf
 	install -m 644 systemd/pymta.tmpfiles $(DESTDIR)$(PREFIX)/lib/tmpfiles.d/pymta.conf
-	install -m 644 systemd/pymta.conf.example $(DESTDIR)$(SYSCONFDIR)/pymta/pymta.conf.example
+	$(PYTHON) bin/pymta-config example > $(DESTDIR)$(SYSCONFDIR)/pymta/pymta.conf.example
 ifeq ($(SENDMAIL),yes)
 	ln -sf pymta-inject $(DESTDIR)$(PREFIX)/sbin/sendmail
 endif

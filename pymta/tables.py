@@ -120,22 +120,7 @@ def tmpfiles() -> str:
     return "\n".join(out) + "\n"
 
 
-def example() -> str:
-    """pymta.conf with every setting at its default, commented out."""
-    out = ["# pymta.conf: every setting at its default.  Copy what you change into pymta.conf; pymta.conf(5) says more.", ""]
-    for row in settings.SETTINGS:
-        words = row.doc.split()
-        line = "#"
-        for word in words:
-            if len(line) + len(word) > 110:
-                out.append(line)
-                line = "#"
-            line += " " + word
-        out += [line, f"#{row.name} = {row.default}".rstrip(), ""]
-    return "\n".join(out)
-
-
-MADE = {"systemd/pymta.sysusers": sysusers, "systemd/pymta.tmpfiles": tmpfiles, "systemd/pymta.conf.example": example}
+MADE = {"systemd/pymta.sysusers": sysusers, "systemd/pymta.tmpfiles": tmpfiles}
 
 
 def made(root: str) -> dict[str, str]:
