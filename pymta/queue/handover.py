@@ -18,7 +18,9 @@ from dataclasses import dataclass, field
 
 from pymta import durable, log
 from pymta.formats import queuefile
+from pymta.queue import places
 from pymta.queue.intake import Draft, sync_each
+from pymta.queue.message import Message
 
 TMP, NEW = "in/qrun/tmp", "in/qrun/new"
 
@@ -114,18 +116,14 @@ def _source(path: str) -> str | None:
 
 
 def _still_owes(source: str) -> bool:
-    """source: "drop:PATH" owes while PATH stands; "record:PATH:ATTEMPT:WORD" owes while PATH stands without such a record."""
+    """source: "drop:PATH" owes while PATH stands; "record:NAME:ATTEMPT:WORD" owes while the queue file NAME has no such record,
+    wherever it stands: a power cut may have put it back to where it came from."""
     kind, _, rest = source.partition(":")
     if kind == "drop":
         return os.path.lexists(rest)
-    path, attempt, word = rest.rsplit(":", 2)
-    try:
-        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
-    except FileNotFoundError:
-        return False                                    # it has moved on, which it does only after the record is on disk
-    try:
-        envelope, _ = queuefile.read_envelope(fd)
-        records, _ = queuefile.read_records(fd, envelope)
-    finally:
-        os.close(fd)
-    return not any(record.attempt == int(attempt) and record.word == word for record in records)
+    name, attempt, word = rest.rsplit(":", 2)
+    path = places.find(name.partition(".")[0])
+    if path is None:
+        return False                                    # it has left the queue, which it does only after the record is on disk
+    with Message(path) as message:
+        return not any(record.attempt == int(attempt) and record.word == word for record in message.records)

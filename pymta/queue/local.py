@@ -14,7 +14,7 @@ from pymta import accounts, clock, durable, log, outcome
 from pymta.formats import queuefile, report
 from pymta.formats.queuefile import LOCAL, Envelope
 from pymta.outcome import Outcome
-from pymta.queue import as_user, delivery
+from pymta.queue import as_user, delivery, places
 from pymta.queue.delivery import Copy
 from pymta.settings import Settings
 
@@ -60,17 +60,25 @@ class Local:
             with open(f"{PUBLISHING}/{name}", encoding="ascii", errors="replace") as file:
                 self.noted.update(file.read().split("\n")[:-1])
         self.look()
-        for name in batches:
-            if not self.noted:
-                durable.unlink(f"{PUBLISHING}/{name}")
-                log.event("tidy", file=f"{PUBLISHING}/{name}", why="its copies are all accounted for")
+        self._forget(batches)
 
     def look(self) -> None:
         """Deliver whatever stands in todo/local."""
         names = sorted(os.listdir(TODO))
         self.reported.intersection_update(names)
         self.deliver([name for name in names if name not in self.reported])
-        self.noted = {key for key in self.noted if os.path.lexists(f"{TODO}/{key.partition('.')[0]}.local")}
+        if self.noted:
+            self._forget(sorted(os.listdir(PUBLISHING)))
+
+    def _forget(self, batches: list[str]) -> None:
+        """Drop the intents of messages that are in the queue no more.  Not only todo/ counts: a power cut may have put a file back to
+        where it came from."""
+        queued = places.ids() | {name.partition(".")[0] for name in places.names("in/qrun/tmp")}
+        self.noted = {key for key in self.noted if key.partition(".")[0] in queued}
+        if not self.noted:
+            for name in batches:
+                durable.unlink_if_there(f"{PUBLISHING}/{name}")
+                log.event("tidy", file=f"{PUBLISHING}/{name}", why="its copies are all accounted for")
 
     def deliver(self, names: Iterable[str]) -> None:
         """Deliver these files of todo/local (an event may come late: a file that has gone is done)."""

@@ -15,7 +15,8 @@ from collections.abc import Callable, Iterator
 from pymta import clock, log, outcome
 from pymta.formats import queuefile, report
 from pymta.formats.report import Entry
-from pymta.formats.transports import Transports
+from pymta.formats.transports import Route, Transports
+from pymta.formats.transports import key as route_key
 from pymta.message import address as addresses
 from pymta.outcome import Outcome
 from pymta.queue.remote_report import Reporter, Unlinker
@@ -114,9 +115,9 @@ _FIRST = (0,)                       # the numbers of nearly every share
 
 
 class Jobs:
-    """transports: where mail goes; enqueue(share): give it to its destination; is_own: whether an IP address is this host's."""
+    """transports: where mail goes; enqueue(share, route): give it to its destination; is_own: whether an IP address is this host's."""
 
-    def __init__(self, transports: Transports, enqueue: Callable[[Share], None], reporter: Reporter, *, recipients_max: int,
+    def __init__(self, transports: Transports, enqueue: Callable[[Share, Route], None], reporter: Reporter, *, recipients_max: int,
                  is_own: Callable[[str], bool]) -> None:
         self.transports = transports
         self.enqueue = enqueue
@@ -149,13 +150,13 @@ class Jobs:
         shares = self._shares(job, opened)
         keep = len(shares) == 1 and self.kept < KEPT_MAX
         if keep:
-            shares[0].opened = opened
+            shares[0][0].opened = opened
             self.kept += 1
         else:
             opened.close()
         job.pending = len(shares) + 1                   # 1: so that it cannot end before all are handed out
-        for share in shares:
-            self.enqueue(share)
+        for share, route in shares:
+            self.enqueue(share, route)
         self._one_less(job)
         return keep or not shares
 
@@ -170,21 +171,22 @@ class Jobs:
             log.event("trouble", what=f"cannot read {TODO}/{name}", why=error.strerror or str(error), remedy="it is tried again within a minute")
         return None
 
-    def _shares(self, job: Job, opened: Opened) -> list[Share]:
+    def _shares(self, job: Job, opened: Opened) -> list[tuple[Share, Route]]:
         """Recipients grouped by destination; those that can never have one get their result here."""
-        groups: dict[str, list[int]] = {}
+        groups: dict[str, tuple[Route, list[int]]] = {}
         for number in opened.owed:
             domain = addresses.split(opened.envelope.recipients[number].address)[1]
             wrong = self._wrong(domain)
             if wrong:
                 self.result(job, number, wrong, "-", "", "")
             else:
-                groups.setdefault(self.transports.destination(domain.decode("utf-8", "replace")), []).append(number)
+                route = self.transports.route(domain.decode("utf-8", "replace"))
+                groups.setdefault(route_key(route), (route, []))[1].append(number)
         shares = []
-        for key, numbers in groups.items():
+        for key, (route, numbers) in groups.items():
             for at in range(0, len(numbers), self.recipients_max):
                 part = tuple(numbers[at:at + self.recipients_max])
-                shares.append(Share(job, key, _FIRST if part == _FIRST else part))
+                shares.append((Share(job, key, _FIRST if part == _FIRST else part), route))
         return shares
 
     def _wrong(self, domain: bytes) -> Outcome | None:

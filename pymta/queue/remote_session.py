@@ -65,6 +65,7 @@ class Session(asyncio.BufferedProtocol):
         self._paused = False
         self._too_many: list[int] = []
         self._accepted_some = False
+        self._beginning = False
         self._deadline = 0.0
         self._timer: asyncio.TimerHandle | None = None
 
@@ -78,8 +79,10 @@ class Session(asyncio.BufferedProtocol):
         while True:
             event = await self._phase
             if isinstance(event, Closed):
-                self._hang_up()
+                self.hang_up()
                 return event
+            if self.state == "gone":                    # it was said, and then the line was cut
+                return Closed(outcome.CONNECTION_LOST, False)
             if isinstance(event, Ready):
                 self._phase = None
                 self.state = "idle"
@@ -98,7 +101,7 @@ class Session(asyncio.BufferedProtocol):
                                                 ssl_handshake_timeout=self.limits.connect_s)
         except (ssl.SSLError, OSError, TimeoutError) as error:
             plain.abort()
-            self._hang_up()
+            self.hang_up()
             raise HandshakeFailed(getattr(error, "reason", None) or str(error) or type(error).__name__) from None
         if secured is None or self.state == "gone":
             raise HandshakeFailed("connection lost")
@@ -111,10 +114,10 @@ class Session(asyncio.BufferedProtocol):
     def work(self) -> None:
         """Take shares of the destination until there is none, or until this connection has served its time."""
         while self.state == "idle":
-            if self.client.sent >= self.limits.reuse:
+            if self.client.sent >= self.limits.reuse or self.destination.crowded:
                 self.leave()
                 return
-            share = self.destination.next_share()
+            share = self.destination.next_share(self)
             if share is None:
                 self._arm(IDLE_S)
                 return
@@ -145,11 +148,13 @@ class Session(asyncio.BufferedProtocol):
             events = self.client.begin(transaction)
         except ValueError as error:                     # an address that no door of ours lets in
             self._all(outcome.BAD_RECIPIENT.because(str(error)))
-            self._share_over(well=False)
             self.state = "idle"
+            self._share_over(well=False)
             self.loop.call_soon(self.work)
             return
+        self._beginning = True
         self._happened(events)
+        self._beginning = False
 
     def _happened(self, events: list[Event]) -> None:
         for event in events:
@@ -179,7 +184,10 @@ class Session(asyncio.BufferedProtocol):
         if self.state == "busy":
             self.state = "idle"
             self._share_over(well=True)
-            self.work()
+            if self._beginning:                         # refused here, unsaid: a row of such messages is no recursion
+                self.loop.call_soon(self.work)
+            else:
+                self.work()
 
     def _result(self, event: Result) -> None:
         ending = event.outcome
@@ -255,8 +263,8 @@ class Session(asyncio.BufferedProtocol):
                 self.share = self.opened = self._source = None
             else:
                 self._share_over(well=False)
-        self._hang_up()
-        if not self._tell(event) and was != "opening":
+        self.hang_up()
+        if not self._tell(event) and was in ("idle", "busy"):
             self.destination.session_over(self, trouble=was == "busy" and not event.unsent)
 
     def leave(self) -> None:
@@ -271,11 +279,11 @@ class Session(asyncio.BufferedProtocol):
 
     def give_up(self, why: Outcome) -> None:
         """End now, whatever is under way."""
-        if self.state in ("busy", "opening", "idle"):
-            self._happened(self.client.end(why))
-        self._hang_up()
+        self._guarded(lambda: self._happened(self.client.end(why)))
+        self.hang_up()
 
-    def _hang_up(self) -> None:
+    def hang_up(self) -> None:
+        """Close the socket, with no more words."""
         self.state = "gone"
         if self._timer is not None:
             self._timer.cancel()
@@ -305,7 +313,7 @@ class Session(asyncio.BufferedProtocol):
         if self.state != "gone":
             self._guarded(lambda: self._happened(self.client.lost()))
         if self.state != "gone":                        # goodbye was said, or the engine was done
-            self._hang_up()
+            self.hang_up()
 
     def pause_writing(self) -> None:
         self._paused = True
@@ -328,10 +336,10 @@ class Session(asyncio.BufferedProtocol):
         except Exception as error:
             log.bug(f"session {self.where}", error)
             try:
-                self._closed(Closed(outcome.SURPRISE, False))
+                self._happened(self.client.end(outcome.SURPRISE))
             except Exception as second:
                 log.bug(f"session {self.where}", second)
-                self._hang_up()
+                self.hang_up()
 
     # ---- time ---------------------------------------------------------------------------------------------------------
     def _arm(self, seconds: float) -> None:
@@ -355,7 +363,7 @@ class Session(asyncio.BufferedProtocol):
         if self.state == "idle" and self._phase is None:
             self.leave()
         elif self.state == "leaving":
-            self._hang_up()
+            self.hang_up()
         elif self.state != "gone":
             self._happened(self.client.end(outcome.CONNECTION_LOST.because(f"timed out waiting for {self.client.stage}")))
 

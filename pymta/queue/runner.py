@@ -24,6 +24,7 @@ from pymta.queue.handover import Handover, hand_over, recover
 from pymta.queue.intake import Draft
 from pymta.queue.message import Message, copy_of
 from pymta.queue.parking import Parking
+from pymta.queue.places import names
 from pymta.settings import Settings
 
 SMTPD, DROPS, OWN = "in/smtpd/new", "in/inject/new", "in/qrun/new"
@@ -47,25 +48,25 @@ class Runner:
         """Finish or remove what a crash left, then take everything that waits."""
         recover()
         for directory in (SMTPD, OWN):
-            for name in _names(directory):
+            for name in names(directory):
                 self._set_aside_if_torn(f"{directory}/{name}")
-        for name in _names("split"):
+        for name in names("split"):
             self._repeatable(self.split, f"split/{name}")
         self.parking.start(clock.now())
         self.look()
 
     def look(self) -> None:
         """Take whatever stands anywhere: at the start, after lost events, and now and then."""
-        self.take_own(_names(OWN))
-        self.take_smtpd(_names(SMTPD))
-        self.take_drops(_names(DROPS))
+        self.take_own(names(OWN))
+        self.take_smtpd(names(SMTPD))
+        self.take_drops(names(DROPS))
         for writer in ("local", "remote"):
-            self.read_reports(writer, _names(f"report/{writer}/new"))
+            self.read_reports(writer, names(f"report/{writer}/new"))
         self._tidy_drops()
 
     def _tidy_drops(self) -> None:
         """A drop that was never finished belongs to a program that is long gone."""
-        for name in _names("in/inject/tmp"):
+        for name in names("in/inject/tmp"):
             path = f"in/inject/tmp/{name}"
             try:
                 if clock.now() - os.lstat(path).st_mtime > _DROP_TMP_MAX_AGE_S:
@@ -156,7 +157,7 @@ class Runner:
             remote = [number for number in message.owed if message.envelope.recipients[number].kind == REMOTE]
             if remote:
                 envelope = copy_of(message.envelope, REMOTE, self.ids.new(clock.now()),
-                                   {**message.envelope.facts, "src": f"record:{path}:0:moved"})
+                                   {**message.envelope.facts, "src": f"record:{name}:0:moved"})
                 draft = Draft("in/qrun", envelope)
                 for chunk in message.chunks():
                     draft.write(chunk)
@@ -311,7 +312,7 @@ class Runner:
             message.append(records, sync=final)
             return
         attempt = records[0].attempt
-        drafts = self._bounce(message, failures, f"record:{path}:{attempt}:failed", message.id)
+        drafts = self._bounce(message, failures, f"record:{os.path.basename(path)}:{attempt}:failed", message.id)
         hand_over([Handover(drafts, lambda: message.append(records, sync=True), self._published, source=path)])
 
     def postpone(self, path: str, message: Message, now: float) -> None:
@@ -367,7 +368,7 @@ class Runner:
         last = {r.recipient: r for r in message.records if r.word == "deferred"}
         late = [(message.envelope.recipients[number], _outcome(last[number])) for number in message.owed if number in last]
         until = message.birth + self.schedule.lifetime(False)
-        drafts = self._bounce(message, late, f"record:{path}:{message.attempts}:delayed", message.id, until=until) if late else []
+        drafts = self._bounce(message, late, f"record:{os.path.basename(path)}:{message.attempts}:delayed", message.id, until=until) if late else []
         hand_over([Handover(drafts, lambda: message.append([record], sync=True), self._published, source=path)])
         log.event("delayed", id=message.id, to=f"<{_text(message.envelope.sender)}>")
 
@@ -400,10 +401,10 @@ class Runner:
     # ---- time ---------------------------------------------------------------------------------------------------------
     def due(self, now: float) -> None:
         """Put what is due now where it is worked on."""
-        for name in sorted(_names("later")):
+        for name in sorted(names("later")):
             if _bucket_time(name) > now:
                 break
-            for file_name in _names(f"later/{name}"):
+            for file_name in names(f"later/{name}"):
                 path = f"later/{name}/{file_name}"
                 if file_name.endswith(".local"):
                     _gone_is_done(durable.rename, path, f"todo/local/{file_name}")
@@ -416,17 +417,9 @@ class Runner:
 
     def next_due(self) -> float | None:
         """When `due` has something to do next (seconds since 1970); None: nothing waits."""
-        times = [_bucket_time(name) for name in _names("later")]
+        times = [_bucket_time(name) for name in names("later")]
         parked = self.parking.next_due()
         return min([*times, *([parked] if parked is not None else [])], default=None)
-
-
-def _names(directory: str) -> list[str]:
-    """Names in a directory in order of age; those that begin with a dot are nobody's."""
-    try:
-        return sorted(name for name in os.listdir(directory) if name[0] != ".")
-    except FileNotFoundError:
-        return []
 
 
 def _bucket_time(name: str) -> float:
