@@ -1,0 +1,247 @@
+"""pymta-pop3d: show a user the INBOX of the Maildir by POP3.                                 pymta-pop3d(8)"""
+from __future__ import annotations
+
+import argparse
+import asyncio
+import ipaddress
+import os
+from collections.abc import Callable
+
+from pymta import auth, log, serve, settings
+from pymta.drop import Drop, Gone, InUse, open_drop
+from pymta.proto import pop3
+from pymta.wire import Session, Wire
+
+ACCOUNT = "pymta-login"
+_BURST_OCTETS = 1 << 18                                 # what is made ready before the peer has taken some of it
+_WHOLE_OCTETS = 1 << 18                                 # a bigger message is read and sent piece by piece
+
+
+class Pop3Session(Session):
+    """One connection: events of the engine become reads of the drop."""
+
+    def __init__(self, wire: Wire, passwords: auth.Passwords, in_force: settings.Settings) -> None:
+        super().__init__(wire)
+        self._passwords = passwords
+        self._plain_from = in_force["login.plain_from"]
+        self._idle_max_s: float = in_force["pop3.idle_max"]
+        self._drop: Drop | None = None
+        self._name = ""
+        self._busy = False                              # a task goes on; nothing is read from the peer meanwhile
+        self._gone = self._leaving = False
+        self._ready_octets = 0
+        stls = not wire.tls and wire.worker.tls_context() is not None
+        self._server = pop3.Pop3Server(tls=wire.tls, stls=stls, login=wire.tls or self._plain_allowed())
+        self._say()
+
+    # ---- what the wire calls ------------------------------------------------------------------------------------------
+    def received(self, data: bytes) -> None:
+        self._server.feed(data)
+        self._go_on()
+
+    def secured(self) -> None:
+        self._server.secured(login=True)
+        self._go_on()
+
+    def timed_out(self) -> None:
+        if self._busy:                                  # the disk or the password child is slow, not the peer
+            self.wire.deadline(self._idle_max_s)
+            return
+        log.event("close", service=self.wire.listener, peer=self.wire.peer[0], user=self._name or None, why="idle")
+        self._end(b"idle for too long; closing")
+
+    def stopping(self) -> None:
+        self._leaving = True
+        if not self._busy:
+            self._end(b"[SYS/TEMP] the server is shutting down")
+
+    def lost(self) -> None:
+        self._gone = True
+        if not self._busy:
+            self._close_drop()
+
+    # ---- the conversation ---------------------------------------------------------------------------------------------
+    def _plain_allowed(self) -> bool:
+        try:
+            address = ipaddress.ip_address(self.wire.peer[0])
+        except ValueError:
+            return True                                 # a socket of this host
+        return any(address in network for network in self._plain_from)
+
+    def _go_on(self) -> None:
+        """Work off what the peer said until it has nothing more to be done, or something takes time."""
+        server = self._server
+        while not self._busy and (event := server.next_event()) is not None:
+            match event:
+                case pop3.Retrieve(index):
+                    self._retrieve(index, event)
+                case pop3.Login(name, password):
+                    self._spawn(self._log_in(name, password))
+                case pop3.Commit(indices):
+                    self._spawn(self._commit(indices))
+                case pop3.StartTls():
+                    self._say()
+                    self.wire.start_tls()
+                    return
+        self._say()
+
+    def _say(self) -> None:
+        self.wire.send(self._server.take())
+        self._ready_octets = 0
+        if self._server.ended:
+            self.wire.close()
+        else:
+            self.wire.deadline(self._idle_max_s)
+
+    def _end(self, text: bytes) -> None:
+        self._server.bye(text)
+        self._say()
+
+    def _spawn(self, coroutine) -> None:
+        """Let something take its time; the peer waits, and then the conversation goes on."""
+        self._busy = True
+        self.wire.pause()
+        self.wire.worker.task(self._run(coroutine))
+
+    async def _run(self, coroutine) -> None:
+        try:
+            await coroutine
+        except BaseException as error:
+            if isinstance(error, Exception):
+                log.bug(f"session {self.wire.listener} {self.wire.peer[0]} {self._name}", error)
+            self._busy = False
+            self.wire.abort()
+            self._close_drop()
+            return
+        self._busy = False
+        if self._gone:
+            self._close_drop()
+        elif self._leaving:
+            self._end(b"[SYS/TEMP] the server is shutting down")
+        else:
+            self.wire.resume()
+            self._go_on()
+
+    def _close_drop(self) -> None:
+        drop, self._drop = self._drop, None
+        if drop is not None:
+            drop.close()
+
+    # ---- events -------------------------------------------------------------------------------------------------------
+    async def _log_in(self, name: str, password: str) -> None:
+        peer = self.wire.peer[0]
+        try:
+            login = await self._passwords.check(name, password, peer=peer, service="pop3")
+        except auth.Trouble:
+            self._server.refused(b"SYS/TEMP", b"cannot check passwords now; try again later")
+            return
+        if login is None:
+            self._server.refused(b"AUTH", b"wrong name or password")
+            return
+        mailbox = login.mailbox
+        if mailbox.uid != os.geteuid():
+            log.event("trouble", user=login.name, what="cannot open the mailbox", why=f"it belongs to uid {mailbox.uid}, not {os.geteuid()}")
+            self._server.refused(b"SYS/PERM", b"the mailbox belongs to another account; tell the administrator")
+            return
+        try:
+            self._drop = await asyncio.to_thread(open_drop, mailbox.maildir)
+        except InUse:
+            self._server.refused(b"IN-USE", b"another POP3 session has this mailbox; try again when it has ended")
+        except OSError as error:                        # TimeoutError is one too
+            log.event("trouble", user=login.name, what=f"cannot open {mailbox.maildir}", why=error.strerror or str(error))
+            self._server.refused(b"SYS/TEMP", b"cannot open the mailbox now; try again later")
+        else:
+            self._name = login.name
+            self._server.logged_in(self._drop.sizes, self._drop.uids)
+
+    def _retrieve(self, index: int, event: pop3.Retrieve) -> None:
+        assert self._drop is not None
+        try:
+            fd = self._drop.open_file(index)
+        except Gone:
+            self._server.gone()
+            return
+        except OSError as error:
+            log.event("trouble", user=self._name, what="cannot read a message", why=error.strerror or str(error))
+            self._server.unreadable()
+            return
+        octets = b""
+        try:
+            octets = os.read(fd, _WHOLE_OCTETS + 1)
+        except OSError as error:
+            os.close(fd)
+            log.event("trouble", user=self._name, what="cannot read a message", why=error.strerror or str(error))
+            self._server.unreadable()
+            return
+        if len(octets) > _WHOLE_OCTETS:
+            self._spawn(self._stream(fd, octets, event.lines))
+            return
+        os.close(fd)
+        self._server.message(octets)
+        self._ready_octets += len(octets)
+        if self._ready_octets > _BURST_OCTETS:
+            self._spawn(self._breathe())
+
+    async def _breathe(self) -> None:
+        """Send what is ready, and let the peer take most of it and other sessions have their turn."""
+        self._say()
+        await self.wire.drain()
+        await asyncio.sleep(0)
+
+    async def _stream(self, fd: int, octets: bytes, lines: int | None) -> None:
+        """A big message, piece by piece; octets: the first piece."""
+        form = pop3.WireForm(lines)
+        self._server.begin_message()
+        try:
+            while octets and not form.done and not self._gone:
+                self.wire.send(self._server.take() + form.feed(octets))
+                await self.wire.drain()
+                await asyncio.sleep(0)
+                octets = os.read(fd, _WHOLE_OCTETS)
+        except OSError as error:                        # half a message is out: only the end of the connection tells the client
+            log.event("trouble", user=self._name, what="cannot read a message", why=error.strerror or str(error))
+            self.wire.abort()
+            return
+        finally:
+            os.close(fd)
+        self.wire.send(form.end())
+        self._server.end_message()
+
+    async def _commit(self, indices: tuple[int, ...]) -> None:
+        assert self._drop is not None
+        try:
+            left = await asyncio.to_thread(self._drop.remove, indices)
+        except OSError as error:
+            log.event("trouble", user=self._name, what="cannot remove messages", why=error.strerror or str(error))
+            left = len(indices)
+        if left < len(indices):
+            log.event("expunge", user=f"<{self._name}>", service="pop3", count=len(indices) - left)
+        self._close_drop()                              # before the answer: the client may come again at once
+        self._server.committed(left)
+
+
+def _open(worker: serve.Worker) -> Callable[[Wire], Session]:
+    passwords = auth.Passwords(worker)
+    return lambda wire: Pop3Session(wire, passwords, worker.settings)
+
+
+def service(in_force: settings.Settings) -> serve.Service:
+    workers = in_force["pop3.workers"]
+    return serve.Service(
+        name="pymta-pop3d",
+        listeners={"pop3": in_force["pop3.listen"], "pop3s": in_force["pop3.listen_tls"]},
+        tls_listeners=frozenset(("pop3s",)),
+        open=_open,
+        workers=workers,
+        sessions_max=max(1, in_force["pop3.sessions_max"] // workers),
+        account=ACCOUNT,
+        helpers={"auth": (auth.ACCOUNT, auth.helper_main)},
+        full=b"-ERR [SYS/TEMP] too many sessions; try again later\r\n")
+
+
+def main(argv: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="pymta-pop3d", description="Show a user the INBOX of the Maildir by POP3.")
+    parser.add_argument("--etc", default=settings.DEFAULT_ETC, metavar="DIR", help="where pymta.conf lies (default: %(default)s)")
+    options = parser.parse_args(argv)
+    in_force = settings.read(options.etc)
+    return serve.run(service(in_force), in_force)
