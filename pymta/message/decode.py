@@ -1,0 +1,84 @@
+"""decode: what a message says, as text: encoded words, transfer encodings and character sets.       RFC 2045, RFC 2047, RFC 2231
+
+For searching, sorting and showing; never for what is sent to a client as the message.  Total: what cannot be decoded is
+left as it stands or read as Latin-1, so that a search still finds the ASCII in it.
+"""
+from __future__ import annotations
+
+import binascii
+import codecs
+import re
+
+from pymta.message import mime
+from pymta.message.mime import Part
+
+_WORD = re.compile(rb"=\?([!-)+->@-~]+?)(?:\*[!->@-~]*)?\?([bBqQ])\?([ -~]*?)\?=")
+_BETWEEN = re.compile(rb"(\?=)[ \t\r\n]+(?==\?)").sub
+_NOT_BASE64 = re.compile(rb"[^A-Za-z0-9+/]+").sub
+PARTS_MAX = 1000
+
+
+def charset(octets: bytes, name: bytes) -> str:
+    """Text in a character set; an unknown one, or what does not fit, is UTF-8 if it can be, else Latin-1."""
+    try:
+        codec = codecs.lookup(name.decode("ascii").strip() or "us-ascii")
+        if codec._is_text_encoding:                     # not one of Python's own, such as "zip"
+            return octets.decode(codec.name)
+    except (LookupError, ValueError):                   # UnicodeDecodeError is one
+        pass
+    try:
+        return octets.decode("utf-8")
+    except UnicodeDecodeError:
+        return octets.decode("latin-1")
+
+
+def base64(octets: bytes) -> bytes:
+    """As much of base64 as can be read."""
+    clean = _NOT_BASE64(b"", octets.partition(b"=")[0]) if b"=" in octets[:-4] else _NOT_BASE64(b"", octets)
+    if len(clean) % 4 == 1:
+        clean = clean[:-1]
+    return binascii.a2b_base64(clean + b"=" * (-len(clean) % 4))
+
+
+def header(value: bytes) -> str:
+    """An unfolded field value with its encoded words decoded.  RFC 2047"""
+    if b"=?" not in value:
+        return charset(value, b"us-ascii")
+    value = _BETWEEN(rb"\1", value)
+    out = []
+    at = 0
+    for found in _WORD.finditer(value):
+        out.append(charset(value[at:found.start()], b"us-ascii"))
+        name, kind, text = found.groups()
+        octets = base64(text) if kind in b"bB" else binascii.a2b_qp(text, header=True)
+        out.append(charset(octets, name))
+        at = found.end()
+    out.append(charset(value[at:], b"us-ascii"))
+    return "".join(out)
+
+
+def body(data: bytes, part: Part) -> str:
+    """The decoded text of one text part."""
+    octets = data[part.body:part.end]
+    encoding = mime.first_word(part.fields.get(b"content-transfer-encoding", b""))
+    if encoding == b"base64":
+        octets = base64(octets)
+    elif encoding == b"quoted-printable":
+        octets = binascii.a2b_qp(octets)
+    return charset(octets, mime.parameter(part.parameters, b"charset"))
+
+
+def texts(data: bytes, root: Part) -> list[str]:
+    """All that a message says below its own header: text parts, and the headers and texts of messages in it, decoded."""
+    out: list[str] = []
+    stack = [root]
+    while stack and len(out) < PARTS_MAX:
+        part = stack.pop()
+        if part.is_message:
+            inner = part.parts[0]
+            out.append(header(mime.unfold(data[inner.start:inner.body])))
+        if part.parts:
+            stack.extend(reversed(part.parts))
+        elif part.type == b"text":
+            out.append(body(data, part))
+    return out

@@ -1,0 +1,24 @@
+"""commands: which function runs which verb once the user is known."""
+from __future__ import annotations
+
+from typing import Callable
+
+from pymta.proto.imap import on_mailboxes, on_messages, on_session
+from pymta.proto.imap.wants import Running
+
+COMMANDS: dict[bytes, Callable[..., Running]] = {
+    b"CAPABILITY": on_session.capability, b"NOOP": on_session.noop, b"CHECK": on_session.noop, b"LOGOUT": on_session.logout,
+    b"ID": on_session.id_, b"ENABLE": on_session.enable, b"NAMESPACE": on_session.namespace, b"IDLE": on_session.idle,
+    b"SELECT": on_mailboxes.select, b"EXAMINE": on_mailboxes.select, b"CLOSE": on_mailboxes.close, b"UNSELECT": on_mailboxes.close,
+    b"CREATE": on_mailboxes.create, b"DELETE": on_mailboxes.delete, b"RENAME": on_mailboxes.rename,
+    b"SUBSCRIBE": on_mailboxes.subscribe, b"UNSUBSCRIBE": on_mailboxes.subscribe,
+    b"LIST": on_mailboxes.list_, b"LSUB": on_mailboxes.lsub, b"STATUS": on_mailboxes.status, b"APPEND": on_mailboxes.append,
+    b"FETCH": on_messages.fetch, b"STORE": on_messages.store, b"COPY": on_messages.copy, b"MOVE": on_messages.copy,
+    b"EXPUNGE": on_messages.expunge, b"SEARCH": on_messages.search,
+}
+# These need a mailbox that is selected.
+SELECTED = frozenset((b"CHECK", b"CLOSE", b"UNSELECT", b"EXPUNGE", b"SEARCH", b"FETCH", b"STORE", b"COPY", b"MOVE"))
+# No change is told before their tagged reply: the numbers of the mailbox are not what they were, or do not matter any more.
+QUIET = frozenset((b"SELECT", b"EXAMINE", b"CLOSE", b"UNSELECT", b"LOGOUT"))
+# No EXPUNGE is told in answer to these without UID: RFC 3501 §7.4.1
+KEEP_NUMBERS = frozenset((b"FETCH", b"STORE", b"SEARCH"))

@@ -1,0 +1,112 @@
+"""fetchitem: what a client may ask of a message.                                              RFC 3501 §6.4.5"""
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from functools import lru_cache
+
+from pymta.message.structure import string
+from pymta.proto.imap.args import Args, Bad
+
+_ATOM = re.compile(rb"[^\x00-\x20(){%*\"\\\]\x7f-\xff]+").fullmatch
+_WORD = re.compile(rb"[A-Za-z0-9.]+").match
+_SECTION = re.compile(rb"\[(?:([1-9]\d{0,5}(?:\.[1-9]\d{0,5}){0,49})(?:\.(?=[A-Za-z]))?)?([A-Za-z.]*)").match
+_PARTIAL = re.compile(rb"<(\d{1,10})\.(\d{1,10})>").match
+
+
+@dataclass(frozen=True, slots=True)
+class FetchItem:
+    """kind: FLAGS, UID, INTERNALDATE, RFC822.SIZE, ENVELOPE, BODY, BODYSTRUCTURE or SECTION (then path, what, names in lower
+    case, partial).  label: how the reply names it.  seen: fetching it sets \\Seen."""
+
+    kind: str
+    label: bytes
+    path: tuple[int, ...] = ()
+    what: bytes = b""
+    names: frozenset[bytes] = frozenset()
+    partial: tuple[int, int] | None = None
+    seen: bool = False
+
+
+def section(path: tuple[int, ...], what: bytes, names: tuple[bytes, ...], partial: tuple[int, int] | None, *, peek: bool) -> FetchItem:
+    """BODY[path.what (names)]<partial>"""
+    text = b".".join([b"%d" % number for number in path] + ([what] if what else []))
+    if names:
+        text += b" (%b)" % b" ".join(name if _ATOM(name) else string(name) for name in names)
+    label = b"BODY[%b]" % text + (b"<%d>" % partial[0] if partial else b"")
+    return FetchItem("SECTION", label, path, what, frozenset(name.lower() for name in names), partial, not peek)
+
+
+SIMPLE: dict[bytes, FetchItem] = {name: FetchItem(name.decode(), name) for name in (
+    b"FLAGS", b"UID", b"INTERNALDATE", b"RFC822.SIZE", b"ENVELOPE", b"BODY", b"BODYSTRUCTURE")}
+SIMPLE |= {
+    b"RFC822": FetchItem("SECTION", b"RFC822", seen=True),
+    b"RFC822.HEADER": FetchItem("SECTION", b"RFC822.HEADER", what=b"HEADER"),
+    b"RFC822.TEXT": FetchItem("SECTION", b"RFC822.TEXT", what=b"TEXT", seen=True),
+}
+_FAST = (SIMPLE[b"FLAGS"], SIMPLE[b"INTERNALDATE"], SIMPLE[b"RFC822.SIZE"])
+MACROS: dict[bytes, tuple[FetchItem, ...]] = {
+    b"FAST": _FAST, b"ALL": (*_FAST, SIMPLE[b"ENVELOPE"]), b"FULL": (*_FAST, SIMPLE[b"ENVELOPE"], SIMPLE[b"BODY"])}
+
+
+def read(args: Args) -> tuple[FetchItem, ...]:
+    """"ALL" / "FULL" / "FAST" / fetch-att / "(" fetch-att *(SP fetch-att) ")" """
+    rest = bytes(args.raw[args.at:])
+    if b"{" in rest or len(rest) > 1000:
+        return _items(args)
+    args.at = len(args.raw)
+    return _cached_items(rest)
+
+
+@lru_cache(256)
+def _cached_items(rest: bytes) -> tuple[FetchItem, ...]:
+    """Clients ask the same thing again and again."""
+    args = Args(rest, 0)
+    items = _items(args)
+    args.end()
+    return items
+
+
+def _items(args: Args) -> tuple[FetchItem, ...]:
+    if args.peek() == 40:
+        items = args.list(lambda: _item(args))
+        if not items:
+            raise Bad("an item expected")
+        return tuple(items)
+    word = _WORD(args.raw, args.at)
+    if word and bytes(word[0]).upper() in MACROS:
+        args.at = word.end()
+        return MACROS[bytes(word[0]).upper()]
+    return (_item(args),)
+
+
+def _item(args: Args) -> FetchItem:
+    """fetch-att = "ENVELOPE" / ... / "BODY" ["STRUCTURE"] / "BODY" [".PEEK"] section ["<" number "." nz-number ">"]"""
+    word = bytes(args.take(_WORD, "an item")[0]).upper()
+    if args.peek() != 91:
+        if word not in SIMPLE:
+            raise Bad(f"no such item as {word.decode()[:40]}")
+        return SIMPLE[word]
+    if word not in (b"BODY", b"BODY.PEEK"):
+        raise Bad("no such section")
+    found = args.take(_SECTION, "a section")
+    path = tuple(map(int, found[1].split(b"."))) if found[1] else ()
+    what = bytes(found[2]).upper()
+    names: tuple[bytes, ...] = ()
+    if what in (b"HEADER.FIELDS", b"HEADER.FIELDS.NOT"):
+        args.space()
+        names = tuple(args.list(args.astring))
+        if not names:
+            raise Bad("a field name expected")
+    elif what not in (b"", b"HEADER", b"TEXT", b"MIME") or (what == b"MIME" and not path) or (what and found[0].endswith(b".")):
+        raise Bad("no such section")
+    if found[1] and what and bytes(args.raw[found.end(1):found.end(1) + 1]) != b".":
+        raise Bad("no such section")
+    args.need(b"]")
+    partial = None
+    if args.peek() == 60:
+        octets = args.take(_PARTIAL, "an octet range")
+        partial = int(octets[1]), int(octets[2])
+        if not partial[1]:
+            raise Bad("a number from 1 expected")
+    return section(path, what, names, partial, peek=word == b"BODY.PEEK")

@@ -1,0 +1,121 @@
+"""listing: which mailboxes LIST and LSUB show, and what they say of each.                     RFC 3501 §6.3.8, RFC 5258, RFC 6154"""
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Callable, Iterable, Iterator
+
+from pymta.proto.imap.response import mailbox
+
+SEPARATOR = "."
+
+
+@dataclass(frozen=True, slots=True)
+class Mailboxes:
+    """What there is: names that exist, names subscribed to, and the special use of one (or None)."""
+
+    names: tuple[str, ...]
+    subscribed: tuple[str, ...]
+    special_use: Callable[[str], str | None]
+
+
+def matches(pattern: str, name: str) -> bool:
+    """ "*" stands for anything, "%" for anything without a separator.  INBOX is the same in any case."""
+    return _matches(pattern, name) or (name == "INBOX" and _matches(pattern.upper(), name))
+
+
+def _matches(pattern: str, name: str) -> bool:
+    if pattern == "*":
+        return True
+    if pattern == "%":
+        return SEPARATOR not in name
+    places = _pass_wildcards(pattern, {0})              # every place in the pattern that we may have reached: never exponential
+    for char in name:
+        reached = set()
+        for place in places:
+            if place < len(pattern):
+                want = pattern[place]
+                if want == "*" or (want == "%" and char != SEPARATOR):
+                    reached.add(place)
+                elif want == char:
+                    reached.add(place + 1)
+        places = _pass_wildcards(pattern, reached)
+        if not places:
+            return False
+    return len(pattern) in places
+
+
+def _pass_wildcards(pattern: str, places: set[int]) -> set[int]:
+    out = set(places)
+    for place in places:
+        while place < len(pattern) and pattern[place] in "*%":
+            place += 1
+            out.add(place)
+    return out
+
+
+def parents(name: str) -> Iterator[str]:
+    """a.b.c -> a, a.b"""
+    at = name.find(SEPARATOR)
+    while at > 0:
+        yield name[:at]
+        at = name.find(SEPARATOR, at + 1)
+
+
+def with_parents(names: Iterable[str]) -> set[str]:
+    return {parent for name in names for parent in parents(name)}
+
+
+def lsub(all_of: Mailboxes, reference: str, pattern: str) -> list[bytes]:
+    """Lines of LSUB.  With "%", a parent of what is subscribed stands for it, as \\Noselect."""
+    pattern = reference + pattern
+    out = []
+    subscribed = set(all_of.subscribed)
+    for name in sorted(subscribed | (with_parents(subscribed) if "%" in pattern else set()), key=_order):
+        if matches(pattern, name):
+            out.append(b'* LSUB (%b) "%b" %b\r\n' % (b"" if name in subscribed else b"\\Noselect", SEPARATOR.encode(), mailbox(name)))
+    return out
+
+
+def list_(all_of: Mailboxes, reference: str, patterns: tuple[str, ...], selection: frozenset[bytes],
+          returns: frozenset[bytes]) -> list[tuple[str, bool, bytes]]:
+    """(name, can be selected, line) for each mailbox that LIST shows."""
+    if patterns == ("",) and not selection:
+        return [("", False, b'* LIST (\\Noselect) "%b" ""\r\n' % SEPARATOR.encode())]
+    whole = [reference + pattern for pattern in patterns]
+    exists, subscribed = set(all_of.names), set(all_of.subscribed)
+    have_children = with_parents(exists)
+    chosen = _chosen(all_of, exists, subscribed, selection)
+    candidates = chosen | (have_children if not selection else set())
+    with_chosen_children = with_parents(chosen) if b"RECURSIVEMATCH" in selection else set()
+    out = []
+    for name in sorted(candidates | with_chosen_children, key=_order):
+        if not any(matches(pattern, name) for pattern in whole):
+            continue
+        attributes = []
+        if name not in exists:
+            attributes.append("\\NonExistent" if selection or returns else "\\Noselect")
+        if (selection or returns) and name in subscribed and (b"SUBSCRIBED" in returns or b"SUBSCRIBED" in selection):
+            attributes.append("\\Subscribed")
+        attributes.append("\\HasChildren" if name in have_children else "\\HasNoChildren")
+        if name in exists and (use := all_of.special_use(name)):
+            attributes.append(use)
+        extra = b""
+        if name in with_chosen_children:
+            kinds = b" ".join(b'"%b"' % kind for kind in (b"SUBSCRIBED", b"SPECIAL-USE") if kind in selection)
+            extra = b' ("CHILDINFO" (%b))' % kinds
+        elif name not in candidates:
+            continue
+        out.append((name, name in exists, b'* LIST (%b) "%b" %b%b\r\n' % (
+            " ".join(attributes).encode("ascii"), SEPARATOR.encode(), mailbox(name), extra)))
+    return out
+
+
+def _chosen(all_of: Mailboxes, exists: set[str], subscribed: set[str], selection: frozenset[bytes]) -> set[str]:
+    chosen = set(subscribed) if b"SUBSCRIBED" in selection else set(exists)
+    if b"SPECIAL-USE" in selection:
+        chosen = {name for name in chosen if name in exists and all_of.special_use(name)}
+    return chosen
+
+
+def _order(name: str) -> tuple[bool, str]:
+    return name != "INBOX", name

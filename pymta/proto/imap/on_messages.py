@@ -1,0 +1,203 @@
+"""on_messages: the commands on messages of the selected mailbox.                              RFC 3501 §6.4, RFC 4315, RFC 4731, RFC 6851"""
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Generator
+
+from pymta.proto.imap import fetch as fetching
+from pymta.proto.imap.grammar import Command
+from pymta.proto.imap.response import string, uid_set
+from pymta.proto.imap.search import Program
+from pymta.proto.imap.view import View
+from pymta.proto.imap.wants import OUT_HIGH_OCTETS, Job, Refusal, Running
+
+if TYPE_CHECKING:
+    from pymta.proto.imap.session import Session
+
+_ROWS_A_TURN = 500                                      # messages looked at before others get a turn
+_SEEN_A_TIME = 100                                      # messages marked \Seen at one stroke during a FETCH
+_GONE = b"OK [EXPUNGEISSUED] Some of these messages are no longer there"      # not NO: clients would try again for ever
+
+
+def _selected(session: Session) -> View:
+    assert session.view is not None
+    return session.view
+
+
+def _writable(session: Session) -> View:
+    view = _selected(session)
+    if view.read_only:
+        raise Refusal(b"NO [READ-ONLY] The mailbox was opened with EXAMINE")
+    return view
+
+
+def _chosen(session: Session, view: View, command: Command) -> list[int]:
+    try:
+        return view.indexes(command.args[0], command.uid)
+    except ValueError as error:
+        raise Refusal(b"BAD " + str(error).encode("ascii")) from None
+
+
+def fetch(session: Session, command: Command) -> Running:
+    view = _selected(session)
+    positions = _chosen(session, view, command)
+    items = command.args[1]
+    marks_seen = not view.read_only and any(item.seen for item in items)
+    plan = fetching.plan(items, uid=command.uid, flags=False)
+    plan_seen = fetching.plan(items, uid=command.uid, flags=True)      # for messages that become \Seen by being fetched
+    messages = view.messages                        # no EXPUNGE is told meanwhile: the numbers stand
+    rows: list[bytes] = []
+    octets = missing = 0
+    light = fetching.is_light(items)
+    for begin in range(0, len(positions), _SEEN_A_TIME if marks_seen else _ROWS_A_TURN):
+        some = positions[begin:begin + (_SEEN_A_TIME if marks_seen else _ROWS_A_TURN)]
+        seen: set[int] = set()
+        if marks_seen:
+            seen = yield from _mark_seen(session, view, [messages[position] for position in some])
+        for position in some:
+            row = _fetch_one(session, view, position, plan_seen if messages[position].uid in seen else plan, light)
+            if row is None:
+                missing += 1
+                continue
+            rows.append(row)
+            octets += len(row)
+            if octets >= OUT_HIGH_OCTETS:
+                yield b"".join(rows)
+                rows.clear()
+                octets = 0
+        yield None
+    yield b"".join(rows)
+    if missing:
+        return _GONE
+    return b"OK Done"
+
+
+def _fetch_one(session: Session, view: View, position: int, plan: list[fetching.Say], light: bool) -> bytes | None:
+    """One FETCH reply; None if the message has gone."""
+    message = view.messages[position]
+    source = session.source
+    if source is None or source.message is not message:
+        source = fetching.Source(view.folder, message)
+        if not light:
+            session.source = source
+    flags = view.flags(message)
+    try:
+        return b"* %d FETCH (%b)\r\n" % (position + 1, b" ".join([say(source, flags) for say in plan]))
+    except LookupError:
+        return None
+
+
+def _mark_seen(session: Session, view: View, messages: list[Any]) -> Generator[Any, Any, set[int]]:
+    """Set \\Seen where it is not, and return whose flags that changed."""
+    uids = [message.uid for message in messages if "\\Seen" not in message.flags and not message.expunged]
+    if not uids:
+        return set()
+    try:
+        changed = yield Job(lambda: view.folder.set_flags(uids, "add", ("\\Seen",), session))
+    except Exception as error:                      # a mailbox that cannot be written can still be read
+        if session.setting.explain(error) is None:
+            raise
+        return set()
+    return {message.uid for message in changed}
+
+
+def store(session: Session, command: Command) -> Running:
+    view = _writable(session)
+    positions = _chosen(session, view, command)
+    _, mode, silent, flags = command.args
+    uids = [view.messages[position].uid for position in positions]
+    yield Job(lambda: view.folder.set_flags(uids, mode, flags, session))
+    yield b"".join(view.new_keywords())
+    if not silent:
+        for begin in range(0, len(positions), _ROWS_A_TURN):
+            rows = []
+            for position in positions[begin:begin + _ROWS_A_TURN]:
+                message = view.messages[position]
+                if not message.expunged:
+                    uid = b"UID %d " % message.uid if command.uid else b""
+                    rows.append(b"* %d FETCH (%bFLAGS (%b))\r\n" % (position + 1, uid, view.flags(message)))
+            yield b"".join(rows)
+    if not command.uid and any(view.messages[position].expunged for position in positions):
+        return _GONE
+    return b"OK Done"
+
+
+def copy(session: Session, command: Command) -> Running:
+    """COPY and MOVE.  UIDs that are not there are passed over: OK, and no COPYUID if none is left."""
+    moves = command.verb == b"MOVE"
+    view = _writable(session) if moves else _selected(session)
+    name = command.args[1]
+    uids = [view.messages[position].uid for position in _chosen(session, view, command)]
+    if not uids:
+        return b"OK No such message"
+
+    def copy() -> tuple[int, list[tuple[int, int]]]:
+        target = session.store.open(name)
+        try:
+            pairs = (view.folder.move if moves else view.folder.copy)(uids, target, session)
+            return target.uidvalidity, pairs
+        finally:
+            session.store.close(target)
+    try:
+        uidvalidity, pairs = yield Job(copy)
+    except LookupError:
+        return b"NO [TRYCREATE] No such mailbox"
+    if not pairs:
+        return _GONE
+    code = b"[COPYUID %d %b %b]" % (uidvalidity, uid_set(old for old, _ in pairs), uid_set(new for _, new in pairs))
+    if moves:
+        yield b"* OK %b Moved\r\n" % code           # RFC 6851 §4.3: before the EXPUNGEs
+        return b"OK Moved"
+    return b"OK %b Copied" % code
+
+
+def expunge(session: Session, command: Command) -> Running:
+    view = _writable(session)
+    if command.uid:
+        messages = [view.messages[position] for position in _chosen(session, view, command)]
+    else:
+        messages = view.messages
+    uids = [message.uid for message in messages if "\\Deleted" in message.flags and not message.expunged]
+    if uids:
+        yield Job(lambda: view.folder.expunge(uids, session))
+    return b"OK Expunged"
+
+
+def search(session: Session, command: Command) -> Running:
+    view = _selected(session)
+    options, known, key = command.args
+    if not known:
+        return b"NO [BADCHARSET (US-ASCII UTF-8 ISO-8859-1)] I do not know this character set"
+    try:
+        program = Program(key, recent=view.recent, positions=view.indexes, now=session.setting.now())
+    except ValueError as error:
+        return b"BAD " + str(error).encode("ascii")
+    found: list[int] = []
+    messages, test, folder = view.messages, program.test, view.folder
+    turn = 20 if program.reads else _ROWS_A_TURN * 20
+    for position, message in enumerate(messages):
+        try:
+            if test(position, fetching.Source(folder, message)):
+                found.append(message.uid if command.uid else position + 1)
+        except LookupError:
+            pass                                    # gone: matches nothing
+        if position % turn == turn - 1:
+            yield None
+    if options is None:
+        yield b"* SEARCH%b\r\n" % b"".join([b" %d" % number for number in found])
+    else:
+        yield _esearch(session, command, options, found)
+    return b"OK Done"
+
+
+def _esearch(session: Session, command: Command, options: frozenset[bytes], found: list[int]) -> bytes:
+    """RFC 4731; the tag is a string: some clients insist."""
+    out = b"* ESEARCH (TAG %b)" % string(command.tag) + (b" UID" if command.uid else b"")
+    if found and b"MIN" in options:
+        out += b" MIN %d" % found[0]
+    if found and b"MAX" in options:
+        out += b" MAX %d" % found[-1]
+    if b"COUNT" in options:
+        out += b" COUNT %d" % len(found)
+    if found and b"ALL" in options:
+        out += b" ALL " + uid_set(found)
+    return out + b"\r\n"

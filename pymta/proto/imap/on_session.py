@@ -1,0 +1,57 @@
+"""on_session: the commands that are about the session itself.                                 RFC 3501 §6.1, RFC 2177, RFC 2342, RFC 2971"""
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pymta.proto.imap.grammar import Command
+from pymta.proto.imap.wants import Job, Running
+
+if TYPE_CHECKING:
+    from pymta.proto.imap.session import Session
+
+CAPABILITIES = (b"IMAP4rev1 LITERAL+ SASL-IR ID ENABLE IDLE NAMESPACE UIDPLUS UNSELECT MOVE CHILDREN SPECIAL-USE ESEARCH WITHIN "
+                b"LIST-EXTENDED LIST-STATUS STATUS=SIZE")
+
+
+def capability(session: Session, command: Command) -> Running:
+    yield b"* CAPABILITY %b\r\n" % CAPABILITIES
+    return b"OK Done"
+
+
+def noop(session: Session, command: Command) -> Running:
+    """NOOP and CHECK: look at the disk, then everything new is told with the reply."""
+    if session.view is not None:
+        yield Job(session.view.folder.sync)
+    return b"OK Done"
+
+
+def logout(session: Session, command: Command) -> Running:
+    session.leave()
+    yield b"* BYE Goodbye\r\n"
+    session.end()
+    return b"OK Done"
+
+
+def id_(session: Session, command: Command) -> Running:
+    session.client_id = command.args[0]
+    yield b'* ID ("name" "pymta")\r\n'
+    return b"OK Done"
+
+
+def enable(session: Session, command: Command) -> Running:
+    yield b"* ENABLED\r\n"                          # nothing that needs it is there yet
+    return b"OK Done"
+
+
+def namespace(session: Session, command: Command) -> Running:
+    yield b'* NAMESPACE (("" ".")) NIL NIL\r\n'
+    return b"OK Done"
+
+
+def idle(session: Session, command: Command) -> Running:
+    if session.view is not None:
+        yield Job(session.view.folder.sync)
+    yield b"+ idling\r\n"
+    session.idle(command.tag)
+    session.poke()
+    return b""

@@ -1,0 +1,54 @@
+"""response: replies as bytes.                                                                 RFC 3501 §7"""
+from __future__ import annotations
+
+import datetime
+from functools import lru_cache
+from typing import Iterable
+
+from pymta.message.structure import string
+from pymta.proto.imap import utf7
+
+SYSTEM_ORDER = ("\\Answered", "\\Flagged", "\\Deleted", "\\Seen", "\\Draft")
+_MONTHS = (b"Jan", b"Feb", b"Mar", b"Apr", b"May", b"Jun", b"Jul", b"Aug", b"Sep", b"Oct", b"Nov", b"Dec")
+_UTC = datetime.timezone.utc
+
+
+@lru_cache(4096)
+def flag_list(flags: frozenset[str]) -> bytes:
+    """Flags with blanks between them: the system's first, then keywords by name."""
+    known = [flag for flag in SYSTEM_ORDER if flag in flags]
+    return " ".join(known + sorted(flags.difference(known))).encode("ascii", "replace")
+
+
+def flags_and_permanent(keywords: Iterable[str], read_only: bool) -> bytes:
+    """The two untagged replies that say which flags there are and which can be changed."""
+    names = " ".join([*SYSTEM_ORDER, *keywords]).encode("ascii", "replace")
+    permanent = b"" if read_only else names + b" \\*"
+    return b"* FLAGS (%b)\r\n* OK [PERMANENTFLAGS (%b)] Flags that last\r\n" % (names, permanent)
+
+
+def mailbox(name: str) -> bytes:
+    """A mailbox name as a string."""
+    return string(utf7.encode(name))
+
+
+def date_time(seconds: float) -> bytes:
+    """Seconds since 1970 as date-time, in UTC."""
+    at = datetime.datetime.fromtimestamp(max(0, int(seconds)), _UTC)
+    return b'"%2d-%b-%04d %02d:%02d:%02d +0000"' % (at.day, _MONTHS[at.month - 1], at.year, at.hour, at.minute, at.second)
+
+
+def uid_set(uids: Iterable[int]) -> bytes:
+    """UIDs in the order given, runs as ranges: 4,6:9"""
+    out: list[bytes] = []
+    first = last = -1
+    for uid in uids:
+        if uid == last + 1 and first >= 0:
+            last = uid
+            continue
+        if first >= 0:
+            out.append(b"%d" % first if first == last else b"%d:%d" % (first, last))
+        first = last = uid
+    if first >= 0:
+        out.append(b"%d" % first if first == last else b"%d:%d" % (first, last))
+    return b",".join(out)

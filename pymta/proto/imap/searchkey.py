@@ -1,0 +1,113 @@
+"""searchkey: the keys of SEARCH.                                                              RFC 3501 §6.4.4, RFC 4731, RFC 5032"""
+from __future__ import annotations
+
+from pymta.proto.imap.args import Args, Bad
+
+_KEYS_OF_FLAGS = {b"ANSWERED": ("\\Answered", True), b"DELETED": ("\\Deleted", True), b"DRAFT": ("\\Draft", True),
+                  b"FLAGGED": ("\\Flagged", True), b"SEEN": ("\\Seen", True), b"UNANSWERED": ("\\Answered", False),
+                  b"UNDELETED": ("\\Deleted", False), b"UNDRAFT": ("\\Draft", False), b"UNFLAGGED": ("\\Flagged", False),
+                  b"UNSEEN": ("\\Seen", False)}
+_KEYS_OF_TEXT = frozenset((b"BCC", b"BODY", b"CC", b"FROM", b"SUBJECT", b"TEXT", b"TO"))
+_KEYS_OF_DATES = frozenset((b"BEFORE", b"ON", b"SINCE", b"SENTBEFORE", b"SENTON", b"SENTSINCE"))
+_CHARSETS = {b"US-ASCII": "ascii", b"ASCII": "ascii", b"UTF-8": "utf-8", b"UTF8": "utf-8", b"ISO-8859-1": "latin-1"}
+RETURN_OPTIONS = frozenset((b"MIN", b"MAX", b"ALL", b"COUNT"))
+
+
+def search(args: Args) -> tuple:
+    """[SP "RETURN" SP "(" options ")"] [SP "CHARSET" SP astring] 1*(SP search-key)
+    ->  (options or None, charset known, key); a charset that is not known leaves the keys unread"""
+    args.space()
+    options = None
+    if bytes(args.raw[args.at:args.at + 7]).upper() == b"RETURN ":
+        args.at += 6
+        args.space()
+        options = frozenset(word.upper() for word in args.list(args.atom)) or frozenset((b"ALL",))
+        if options - RETURN_OPTIONS:
+            raise Bad("no such result option")
+        args.space()
+    charset = "utf-8"
+    if bytes(args.raw[args.at:args.at + 8]).upper() == b"CHARSET ":
+        args.at += 7
+        args.space()
+        named = _CHARSETS.get(args.astring().upper())
+        if named is None:
+            args.at = len(args.raw)
+            return options, False, ("ALL",)
+        charset = named
+        args.space()
+    keys = [_key(args, charset)]
+    while args.peek() == 32:
+        args.space()
+        if args.peek() in (0, 10, 13):
+            break
+        keys.append(_key(args, charset))
+    return options, True, keys[0] if len(keys) == 1 else ("AND", *keys)
+
+
+def _key(args: Args, charset: str) -> tuple:
+    """One search-key as a tuple that begins with what kind it is:
+
+    ("ALL",) ("AND", key...) ("OR", key, key) ("NOT", key) ("FLAG", flag, wanted) ("RECENT", wanted) ("NEW",) ("SEQ", pairs) ("UID", pairs)
+    ("HEADER", name, text) ("BODY", text) ("TEXT", text) ("BEFORE"..."SENTSINCE", date) ("LARGER", n) ("SMALLER", n)
+    ("YOUNGER", seconds) ("OLDER", seconds); texts are str
+    """
+    next = args.peek()
+    if next == 40:
+        keys = args.list(lambda: _key(args, charset))
+        if not keys:
+            raise Bad("a search key expected")
+        return ("AND", *keys)
+    if 48 <= next <= 57 or next == 42:
+        return "SEQ", args.set()
+    word = args.atom().upper()
+    if word in _KEYS_OF_FLAGS:
+        return ("FLAG", *_KEYS_OF_FLAGS[word])
+    if word in _KEYS_OF_TEXT:
+        args.space()
+        text = _text(args, charset)
+        return (word.decode(), text) if word in (b"BODY", b"TEXT") else ("HEADER", word.lower(), text)
+    if word in _KEYS_OF_DATES:
+        args.space()
+        return word.decode(), args.date()
+    args.deeper()
+    try:
+        match word:
+            case b"ALL":
+                return ("ALL",)
+            case b"RECENT" | b"OLD":
+                return "RECENT", word == b"RECENT"
+            case b"NEW":
+                return "AND", ("RECENT", True), ("FLAG", "\\Seen", False)
+            case b"KEYWORD" | b"UNKEYWORD":
+                args.space()
+                return "FLAG", args.flag(), word == b"KEYWORD"
+            case b"UID":
+                args.space()
+                return "UID", args.set()
+            case b"HEADER":
+                args.space()
+                name = args.astring().lower()
+                args.space()
+                return "HEADER", name, _text(args, charset)
+            case b"LARGER" | b"SMALLER" | b"YOUNGER" | b"OLDER":
+                args.space()
+                return word.decode(), args.number()
+            case b"NOT":
+                args.space()
+                return "NOT", _key(args, charset)
+            case b"OR":
+                args.space()
+                one = _key(args, charset)
+                args.space()
+                return "OR", one, _key(args, charset)
+    finally:
+        args.depth -= 1
+    raise Bad(f"no such search key as {word.decode()[:40]}")
+
+
+def _text(args: Args, charset: str) -> str:
+    octets = args.astring()
+    try:
+        return octets.decode(charset)
+    except UnicodeDecodeError:
+        return octets.decode("latin-1")

@@ -1,0 +1,242 @@
+"""session: an IMAP connection whose user is known: commands run against a store of mailboxes.      RFC 3501 §6.1-§6.4
+
+    session = Session(store, limits, tag=b"a1", said=b"...", ...)
+    session.feed(chunk)
+    while (want := session.work()) is not None:         # until more input is needed
+        match want:
+            case Job():    session.done(job.run()) or session.failed(error)      # something slow: in a thread, perhaps
+            case More():   send(session.take()), and come back when the client has taken most of it
+            case Close():  send, then close
+    send(session.take())
+
+Every command is a generator that yields what it says as it goes, so that a FETCH of a whole mailbox needs the memory of a few
+messages, and other sessions run in between.  Commands of one session run one after the other, in order.
+"""
+from __future__ import annotations
+
+from collections import deque
+from typing import Any
+
+from pymta.proto.imap import fetch, grammar
+from pymta.proto.imap.commands import COMMANDS, KEEP_NUMBERS, QUIET, SELECTED
+from pymta.proto.imap.framing import CONTINUE, Overlong, Reader, Refused
+from pymta.proto.imap.grammar import BadCommand, Command
+from pymta.proto.imap.on_session import CAPABILITIES
+from pymta.proto.imap.view import View
+from pymta.proto.imap.wants import CLOSE, MORE, OUT_HIGH_OCTETS, Close, Job, More, Running, Refusal, Setting, Wants
+
+__all__ = ["CAPABILITIES", "Close", "Job", "More", "Session", "Setting"]
+
+BAD_IN_A_ROW_MAX = 50
+
+
+class Session:
+    """store: a MailStore; tag: of the command that logged in; said: what the client said behind it."""
+
+    def __init__(self, store: Any, setting: Setting, *, tag: bytes, said: bytes = b"") -> None:
+        self.store = store
+        self.setting = setting
+        self.view: View | None = None
+        self.client_id: dict[bytes, bytes] = {}
+        self.is_idle = False                            # between IDLE and DONE
+        self._idle_tag = b""
+        self._reader = Reader(setting.limits, said)
+        self._out: deque[bytes] = deque()
+        self._out_octets = 0
+        self._running: Running | None = None
+        self._command: Command | None = None
+        self._answer: Any = None
+        self._error: BaseException | None = None
+        self._job = self._over = False
+        self._bad_in_a_row = 0
+        self.source: fetch.Source | None = None        # the message last read: clients fetch big ones in pieces
+        self._say(b"%b OK [CAPABILITY %b] Logged in\r\n" % (tag, CAPABILITIES))
+
+    # ---- the program's side -------------------------------------------------------------------------------------------
+    def feed(self, data: bytes) -> None:
+        self._reader.feed(data)
+
+    def take(self) -> bytes:
+        """What is to be sent."""
+        data = b"".join(self._out)
+        self._out.clear()
+        self._out_octets = 0
+        return data
+
+    @property
+    def pending(self) -> int:
+        """Octets the client has said ahead."""
+        return self._reader.pending
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether a command is being worked on."""
+        return self._running is not None
+
+    def done(self, result: Any) -> None:
+        """What a Job returned."""
+        self._answer, self._job = result, False
+
+    def failed(self, error: BaseException) -> None:
+        """What a Job raised."""
+        self._error, self._job = error, False
+
+    def idle(self, tag: bytes) -> None:
+        """From here on everything is told as it happens, until DONE."""
+        self.is_idle = True
+        self._idle_tag = tag
+
+    def end(self) -> None:
+        """The command at work is the last."""
+        self._over = True
+
+    def poke(self) -> None:
+        """Tell an idling client what happened."""
+        if self.is_idle and self.view is not None:
+            self._say(self.view.announce())
+            self._check()
+
+    def goodbye(self, text: bytes) -> None:
+        """Say BYE, as the last thing."""
+        self._say(b"* BYE %b\r\n" % text)
+        self._over = True
+
+    def close(self) -> None:
+        """The connection is gone: give back what is held.  A Job that still runs must have ended."""
+        if self._running is not None:
+            self._running.close()
+            self._running = None
+        self.leave()
+
+    def work(self) -> Wants | None:
+        """Go on until the program has something to do, or more input is needed (None)."""
+        if self._job:
+            return None
+        try:
+            while not self._over:
+                if self._running is not None:
+                    want = self._run()
+                    if want is not None:
+                        return want
+                elif not self._read():
+                    return None
+        except Overlong as error:
+            self.goodbye(str(error).encode("ascii"))
+        return CLOSE
+
+    # ---- reading ------------------------------------------------------------------------------------------------------
+    def _read(self) -> bool:
+        """Take up the next command; False if it is not all here."""
+        if self.is_idle:
+            return self._read_done()
+        unit = self._reader.next()
+        if unit is None:
+            return False
+        if unit is CONTINUE:
+            self._say(b"+ OK\r\n")
+        elif isinstance(unit, Refused):
+            self._say(b"%b %b\r\n" % (unit.tag, b"NO [TOOBIG] The message is too big" if unit.verb == b"APPEND"
+                                      else b"BAD [TOOBIG] A literal is too big"))
+        elif isinstance(unit, (bytes, bytearray)):
+            try:
+                self._begin(grammar.parse(unit))
+            except BadCommand as error:
+                self._bad(error.tag, str(error).encode("ascii", "replace"))
+        return True
+
+    def _read_done(self) -> bool:
+        line = self._reader.line()
+        if line is None:
+            return False
+        self.is_idle = False
+        self.poke()
+        if line.strip().upper() == b"DONE":
+            self._finish(self._idle_tag, b"OK Done idling")
+        else:
+            self._bad(self._idle_tag, b"DONE expected")
+        return True
+
+    def _begin(self, command: Command) -> None:
+        method = COMMANDS.get(command.verb)
+        if method is None:
+            self._bad(command.tag, b"You are logged in already")                # LOGIN, AUTHENTICATE, STARTTLS
+            return
+        if command.verb in SELECTED and self.view is None:
+            self._bad(command.tag, b"Select a mailbox first")
+            return
+        if command.verb != b"FETCH":
+            self.source = None
+        self._command = command
+        self._running = method(self, command)
+
+    def _bad(self, tag: bytes, text: bytes) -> None:
+        self._say(b"%b BAD %b\r\n" % (tag, text))
+        self._bad_in_a_row += 1
+        if self._bad_in_a_row >= BAD_IN_A_ROW_MAX:
+            self.goodbye(b"Too many errors")
+
+    # ---- running ------------------------------------------------------------------------------------------------------
+    def _run(self) -> Wants | None:
+        """Let the command go on.  None when it has ended."""
+        running, command = self._running, self._command
+        assert running is not None and command is not None
+        try:
+            while True:
+                if self._error is not None:
+                    error, self._error = self._error, None
+                    want = running.throw(error)
+                else:
+                    answer, self._answer = self._answer, None
+                    want = running.send(answer)
+                if isinstance(want, bytes):
+                    self._say(want)
+                    if self._out_octets >= OUT_HIGH_OCTETS:
+                        return MORE
+                elif want is None:
+                    return MORE
+                else:
+                    self._job = True
+                    return want
+        except StopIteration as stop:
+            reply = stop.value
+        except Refusal as refusal:
+            reply = refusal.text
+        except Exception as error:
+            text = self.setting.explain(error)
+            if text is None:
+                raise
+            reply = b"NO " + text
+        self._running = self._command = None
+        if self.is_idle:
+            return None
+        self._finish(command.tag, reply, command)
+        return None
+
+    def _finish(self, tag: bytes, reply: bytes, command: Command | None = None) -> None:
+        """Say what happened meanwhile, where that may be said, then the tagged reply."""
+        if reply.startswith(b"BAD"):
+            self._bad(tag, reply[4:])
+            return
+        self._bad_in_a_row = 0
+        if self.view is not None and command is not None and command.verb not in QUIET:
+            may_vanish = command.uid or command.verb not in KEEP_NUMBERS
+            self._say(self.view.announce(expunge=may_vanish))
+        self._say(b"%b %b\r\n" % (tag, reply))
+        self._check()
+
+    def _check(self) -> None:
+        """A mailbox that somebody deleted, renamed or made anew has no numbers any more: there is nothing left to say but BYE."""
+        if self.view is not None and self.view.folder.vanished and not self._over:
+            self.goodbye(b"The mailbox that was selected is gone")
+
+    def _say(self, data: bytes) -> None:
+        if data:
+            self._out.append(data)
+            self._out_octets += len(data)
+
+    def leave(self) -> None:
+        """Close the mailbox that is open, if one is."""
+        view, self.view, self.source = self.view, None, None
+        if view is not None:
+            view.close()
+            self.store.close(view.folder)

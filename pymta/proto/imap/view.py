@@ -1,0 +1,173 @@
+"""view: what one session was told of its mailbox, and what it must still be told.             RFC 3501 §5.2, §5.5, §7.4.1
+
+A Folder belongs to all sessions; the numbers 1 to n belong to one.  A view keeps the list of messages as announced and a
+queue of changes, which `told` may fill from any thread.  Only `announce` moves the numbers, and the session calls it only where
+the RFC lets an EXPUNGE stand: never in answer to FETCH, STORE and SEARCH without UID, never between commands outside IDLE.
+"""
+from __future__ import annotations
+
+from bisect import bisect_left, bisect_right
+from collections import deque
+from operator import attrgetter
+from typing import Any, Callable, Iterable
+
+from pymta.proto.imap.grammar import STAR, Pairs
+from pymta.proto.imap.response import flag_list, flags_and_permanent
+
+_uid = attrgetter("uid")
+
+
+class View:
+    """folder: what the store opened; owner: what marks changes of this session; read_only: EXAMINE; wake: called, in
+    whatever thread, when there is something to tell."""
+
+    def __init__(self, name: str, folder: Any, owner: object, *, read_only: bool, wake: Callable[[], None]) -> None:
+        self.name = name
+        self.folder = folder
+        self.owner = owner
+        self.read_only = read_only
+        self.wake = wake
+        self._queue: deque[Any] = deque()
+        self._gone: set[int] = set()
+        self._flags: set[int] = set()
+        self._late: list[Any] = []
+        folder.add_listener(self.told)
+        self.messages: list[Any] = list(folder.messages)
+        self.recent: set[int] = set()
+        self.claim_recent()
+        self._recent_told = len(self.recent)
+        self.keywords: list[str] = list(folder.keywords)
+
+    def close(self) -> None:
+        self.folder.remove_listener(self.told)
+
+    def move_to(self, name: str, folder: Any) -> None:
+        """The mailbox has another name, and so another Folder: go on where we are."""
+        self.close()
+        self.name, self.folder = name, folder
+        folder.add_listener(self.told)
+        now = {message.uid: message for message in folder.messages}
+        last = self.messages[-1].uid if self.messages else 0
+        self._gone.update(message.uid for message in self.messages if message.uid not in now)
+        self._late += [message for uid, message in now.items() if uid > last]
+        self.messages = [now.get(message.uid, message) for message in self.messages]
+
+    def told(self, changes: Any) -> None:
+        """The folder's listener."""
+        self._queue.append(changes)
+        self.wake()
+
+    def claim_recent(self) -> None:
+        """What nobody has seen yet is \\Recent for us; only a read-write session takes it from the others."""
+        if self.read_only:
+            self.recent.update(message.uid for message in self.messages if message.new)
+        else:
+            self.recent.update(self.folder.claim_recent(self.owner))
+
+    # ---- numbers ------------------------------------------------------------------------------------------------------
+    def indexes(self, pairs: Pairs, uid: bool) -> list[int]:
+        """Positions in messages that a set names, ascending, each once.  Raises ValueError for a sequence number that is not there."""
+        messages, count = self.messages, len(self.messages)
+        last_uid = messages[-1].uid if messages else 0
+        ranges = []
+        for a, b in pairs:
+            if not uid and count < max(a, b) != STAR:
+                raise ValueError("no such message number")
+            if not count:
+                continue
+            star = last_uid if uid else count
+            first, last = (star if a == STAR else a), (star if b == STAR else b)
+            if first > last:
+                first, last = last, first
+            if uid:
+                first, last = bisect_left(messages, first, key=_uid), bisect_right(messages, last, key=_uid)
+            else:
+                first -= 1
+            if first < last:
+                ranges.append((first, last))
+        if len(ranges) == 1:
+            return list(range(*ranges[0]))
+        out: list[int] = []
+        reached = 0
+        for first, last in sorted(ranges):
+            out.extend(range(max(first, reached), last))
+            reached = max(reached, last)
+        return out
+
+    def index(self, uid: int) -> int:
+        """Position of a UID, -1 if it is not in the view."""
+        at = bisect_left(self.messages, uid, key=_uid)
+        return at if at < len(self.messages) and self.messages[at].uid == uid else -1
+
+    # ---- what is to be told -------------------------------------------------------------------------------------------
+    def announce(self, *, expunge: bool = True, flags: bool = True) -> bytes:
+        """What happened since the last time, as untagged replies.  expunge: whether messages may vanish now."""
+        arrived = self._absorb()
+        if not (arrived or self._gone or self._flags):
+            return b""
+        out: list[bytes] = []
+        if expunge and self._gone:
+            out += self._expunge()
+        if arrived:
+            self.messages += arrived
+            self.claim_recent()
+            out.append(b"* %d EXISTS\r\n" % len(self.messages))
+        if self._recent_told != len(self.recent):
+            self._recent_told = len(self.recent)
+            out.append(b"* %d RECENT\r\n" % self._recent_told)
+        if flags and self._flags:
+            out += self._flag_lines()
+        return b"".join(out)
+
+    def _absorb(self) -> list[Any]:
+        """Fold the queue in; the messages that are new to this view."""
+        arrived, self._late = self._late, []
+        last = arrived[-1].uid if arrived else self.messages[-1].uid if self.messages else 0
+        queue = self._queue
+        while queue:
+            changes = queue.popleft()
+            self._gone.update(changes.expunged)
+            for message in changes.arrived:
+                if message.uid > last:
+                    arrived.append(message)
+                    last = message.uid
+            if changes.by is not self.owner or changes.by is None:
+                self._flags.update(message.uid for message in changes.flags)
+        if arrived and self._gone:                      # came and went while we did not look
+            arrived = [message for message in arrived if message.uid not in self._gone]
+        return arrived
+
+    def _expunge(self) -> list[bytes]:
+        gone, self._gone = self._gone, set()
+        self._flags -= gone
+        self.recent -= gone
+        positions = sorted(position for position in map(self.index, gone) if position >= 0)
+        out = [b"* %d EXPUNGE\r\n" % (position + 1 - before) for before, position in enumerate(positions)]
+        if len(positions) < 20:
+            for position in reversed(positions):
+                del self.messages[position]
+        else:
+            self.messages = [message for message in self.messages if message.uid not in gone]
+        return out
+
+    def _flag_lines(self) -> Iterable[bytes]:
+        out = list(self.new_keywords())
+        for uid in sorted(self._flags - self._gone):
+            position = self.index(uid)
+            if position >= 0:
+                out.append(b"* %d FETCH (UID %d FLAGS (%b))\r\n" % (position + 1, uid, self.flags(self.messages[position])))
+        self._flags &= self._gone
+        return out
+
+    def new_keywords(self) -> Iterable[bytes]:
+        """The FLAGS and PERMANENTFLAGS replies, if keywords came up that this session has not heard of."""
+        if len(self.keywords) != len(self.folder.keywords):
+            self.keywords = list(self.folder.keywords)
+            yield flags_and_permanent(self.keywords, self.read_only)
+
+    def flags(self, message: Any) -> bytes:
+        """A message's flags as they stand in a reply."""
+        text = flag_list(message.flags)
+        if message.uid in self.recent:
+            return b"\\Recent " + text if text else b"\\Recent"
+        return text

@@ -1,0 +1,191 @@
+"""A store of mailboxes in memory, for tests of what stands on pymta.mailbox: the same methods, the same exceptions, no disk."""
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterable
+
+from pymta.mailbox import Changes, Gone, MailboxExists, NameRefused, NoSuchMailbox, Status
+
+SPECIAL_USE = {name: "\\" + name for name in ("Drafts", "Sent", "Junk", "Trash", "Archive")}
+_uidvalidity = itertools.count(1000)
+
+
+class Message:
+    def __init__(self, uid: int, data: bytes, flags: Iterable[str], internaldate: float) -> None:
+        self.uid = uid
+        self.data = data
+        self.flags = frozenset(flags)
+        self.internaldate = internaldate
+        self.new = True
+        self.expunged = False
+        self.vsize = len(data.replace(b"\r\n", b"\n").replace(b"\n", b"\r\n"))
+
+
+class Folder:
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.uidvalidity = next(_uidvalidity)
+        self.uidnext = 1
+        self.vanished = False
+        self.messages: list[Message] = []
+        self.keywords: list[str] = []
+        self.limbo: dict[int, Message] = {}
+        self.listeners: list[Callable[[Changes], None]] = []
+        self.delivered: list[tuple[bytes, tuple[str, ...]]] = []
+        self.open = 0
+
+    # what another program does, noticed at the next sync
+    def deliver(self, data: bytes, *flags: str) -> None:
+        self.delivered.append((data, flags))
+
+    def sync(self) -> Changes:
+        arrived = [self._add(data, flags, 86400.0) for data, flags in self.delivered]
+        self.delivered.clear()
+        return self._tell(Changes(arrived=arrived))                      # type: ignore[arg-type]
+
+    def _add(self, data: bytes, flags: Iterable[str], internaldate: float) -> Message:
+        message = Message(self.uidnext, data, flags, internaldate)
+        self.uidnext += 1
+        self.messages.append(message)
+        self._learn(flags)
+        return message
+
+    def _learn(self, flags: Iterable[str]) -> None:
+        for flag in flags:
+            if not flag.startswith("\\") and flag not in self.keywords:
+                self.keywords.append(flag)
+
+    def _tell(self, changes: Changes) -> Changes:
+        if changes:
+            for told in list(self.listeners):
+                told(changes)
+        return changes
+
+    def get(self, uid: int) -> Message | None:
+        return next((message for message in self.messages if message.uid == uid), None)
+
+    def claim_recent(self, by: object = None) -> list[int]:
+        new = [message for message in self.messages if message.new]
+        for message in new:
+            message.new = False
+        return [message.uid for message in new]
+
+    def set_flags(self, uids: Iterable[int], mode: str, flags: Iterable[str], by: object = None) -> list[Message]:
+        wanted = frozenset(flags)
+        self._learn(wanted)
+        changed = []
+        for message in map(self.get, uids):
+            if message is None:
+                continue
+            new = {"add": message.flags | wanted, "remove": message.flags - wanted, "replace": wanted}[mode]
+            if new != message.flags:
+                message.flags = frozenset(new)
+                changed.append(message)
+        self._tell(Changes(flags=changed, by=by))                        # type: ignore[arg-type]
+        return changed
+
+    def append(self, data: bytes, flags: Iterable[str] = (), internaldate: float | None = None, by: object = None) -> int:
+        message = self._add(data, flags, 86400.0 if internaldate is None else internaldate)
+        self._tell(Changes(arrived=[message], by=by))                    # type: ignore[list-item]
+        return message.uid
+
+    def copy(self, uids: Iterable[int], target: Folder, by: object = None) -> list[tuple[int, int]]:
+        found = [message for message in map(self.get, sorted(uids)) if message is not None]
+        return [(message.uid, target.append(message.data, message.flags, message.internaldate, by)) for message in found]
+
+    def move(self, uids: Iterable[int], target: Folder, by: object = None) -> list[tuple[int, int]]:
+        pairs = self.copy(uids, target, by)
+        self.expunge([uid for uid, _ in pairs], by)
+        return pairs
+
+    def expunge(self, uids: Iterable[int], by: object = None) -> list[int]:
+        gone = []
+        for uid in sorted(uids):
+            message = self.get(uid)
+            if message is not None:
+                message.expunged = True
+                self.messages.remove(message)
+                self.limbo[uid] = message
+                gone.append(uid)
+        self._tell(Changes(expunged=gone, by=by))
+        return gone
+
+    def read(self, uid: int) -> bytes:
+        message = self.get(uid) or self.limbo.get(uid)
+        if message is None:
+            raise Gone(uid)
+        return message.data
+
+    def add_listener(self, told: Callable[[Changes], None]) -> None:
+        self.listeners.append(told)
+
+    def remove_listener(self, told: Callable[[Changes], None]) -> None:
+        self.listeners.remove(told)
+
+
+class Store:
+    separator = "."
+
+    def __init__(self) -> None:
+        self.folders = {name: Folder(name) for name in ("INBOX", *SPECIAL_USE)}
+        self.subscribed = list(self.folders)
+
+    def list(self) -> list[str]:
+        return sorted(self.folders, key=lambda name: (name != "INBOX", name))
+
+    def _find(self, name: str) -> Folder:
+        try:
+            return self.folders["INBOX" if name.upper() == "INBOX" else name]
+        except KeyError:
+            raise NoSuchMailbox(name) from None
+
+    def create(self, name: str) -> None:
+        if name in self.folders or name.upper() == "INBOX":
+            raise MailboxExists(name)
+        if not name or ".." in name:
+            raise NameRefused("a level of the name is empty")
+        self.folders[name] = Folder(name)
+
+    def delete(self, name: str) -> None:
+        if name.upper() == "INBOX":
+            raise NameRefused("INBOX cannot be deleted")
+        self._find(name).vanished = True
+        del self.folders[name]
+
+    def rename(self, old: str, new: str) -> None:
+        self._find(old)
+        if new in self.folders:
+            raise MailboxExists(new)
+        folder = self.folders[new] = self.folders.pop(old)
+        folder.name = new
+
+    def subscribe(self, name: str) -> None:
+        if name not in self.subscribed:
+            self.subscribed.append(name)
+
+    def unsubscribe(self, name: str) -> None:
+        if name in self.subscribed:
+            self.subscribed.remove(name)
+
+    def subscriptions(self) -> list[str]:
+        return list(self.subscribed)
+
+    def special_use(self, name: str) -> str | None:
+        return SPECIAL_USE.get(name)
+
+    def open(self, name: str) -> Folder:
+        folder = self._find(name)
+        folder.open += 1
+        folder.sync()
+        return folder
+
+    def close(self, folder: Folder) -> None:
+        folder.open -= 1
+
+    def status(self, name: str, *, size: bool = False) -> Status:
+        folder = self._find(name)
+        folder.sync()
+        messages = folder.messages
+        return Status(len(messages), sum(one.new for one in messages), sum("\\Seen" not in one.flags for one in messages),
+                      sum("\\Deleted" in one.flags for one in messages), folder.uidnext, folder.uidvalidity, b"0" * 32,
+                      sum(one.vsize for one in messages))
