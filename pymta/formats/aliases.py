@@ -176,7 +176,10 @@ def _mailbox(raw: bytes) -> str:
 
 
 def _str(raw: bytes) -> str:
-    return raw.decode("utf-8", "surrogateescape")
+    try:
+        return raw.decode("utf-8")
+    except UnicodeDecodeError:
+        raise addresses.BadAddress("not UTF-8") from None
 
 
 def _targets(lines: list[tuple[int, str]]) -> list[Target]:
