@@ -21,7 +21,7 @@ import re
 from dataclasses import dataclass, field
 
 from pymta.formats import uidlist
-from pymta.mailbox import Folder, Gone, MailStore, Message
+from pymta.mailbox import Folder, Gone, MailStore, Message, make
 
 __all__ = ["Drop", "Gone", "InUse", "open_drop"]
 
@@ -66,8 +66,11 @@ class Drop:
             self.store.close(self.folder)
 
 
-def open_drop(maildir: str) -> Drop:
-    """Lock a user's INBOX and take the snapshot.  Raises InUse, OSError, TimeoutError (somebody holds the uidlist)."""
+def open_drop(maildir: str, folders: tuple[str, ...] = ()) -> Drop:
+    """Lock a user's INBOX and take the snapshot.  A Maildir that is not there yet is made, with these folders.
+    Raises InUse, OSError, TimeoutError (somebody holds the uidlist)."""
+    if not os.path.isdir(os.path.join(maildir, "cur")):
+        make(maildir, folders)
     store = MailStore(maildir)
     folder = store.open("INBOX")
     try:

@@ -102,7 +102,7 @@ class Checker:
         self._at_home: dict[tuple[str, bytes], tuple[str, float]] = {}
 
     async def check(self, name: str, password: str, peer: str, service: str) -> Mailbox | None:
-        """The mailbox of who proved to be name, or None.  peer: the client's address.  Logs `login` or `auth-failed`.
+        """The mailbox of who proved to be name, or None.  peer: the client's address.  Logs `auth-failed`.
         Raises Trouble."""
         name = passwords.fold(name)
         entry, mailbox = self._look_up(name)
@@ -120,11 +120,10 @@ class Checker:
         if right and mailbox is not None:
             self._remember(self._cache, mark, hash, _CACHED_S)
             self._remember(self._at_home, (where, mark), hash, _AT_HOME_S)
-            log.event("login", ip=peer, service=service, user=f"<{mailbox.address}>")
             return mailbox
         self._failed(network, mark, hash)
         why = "unknown-user" if entry is None else "no-mailbox" if right else "wrong-password"
-        log.event("auth-failed", ip=peer, service=service, user=f"<{name[:passwords.NAME_MAX_CHARS]}>", why=why)
+        log.event("auth-failed", client=peer, service=service, user=f"<{name[:passwords.NAME_MAX_CHARS]}>", why=why)
         return None
 
     def _look_up(self, name: str) -> tuple[passwords.Entry | None, Mailbox | None]:

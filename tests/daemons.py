@@ -118,6 +118,9 @@ class Stage:
         for name, octets in messages.items():
             (maildir / name).write_bytes(octets)
         self.give(maildir.parent)
+        for above in maildir.parents[1:]:
+            if os.getuid() == 0 and above.is_relative_to(self.mail):
+                os.chown(above, self.uid, self.uid)
 
     def give(self, path: Path) -> None:
         """Let everything below path belong to the daemons' uid."""

@@ -340,8 +340,9 @@ def _remove_tree(path: bytes) -> None:
 
 
 def make(path: str, folders: Iterable[str] = ("Drafts", "Sent", "Junk", "Trash", "Archive")) -> None:
-    """Make a Maildir (tmp new cur, 0700) with these folders, subscribed.  What is there already is left alone."""
+    """Make a Maildir (tmp new cur, 0700) with these folders, subscribed, and the home it lies in.  What is there already is left alone."""
     root = os.fsencode(path)
+    _make_above(os.path.dirname(root))
     if durable.mkdir(root, 0o700):
         for sub in maildir.SUBDIRS:
             durable.mkdir(os.path.join(root, sub), 0o700)
@@ -359,6 +360,17 @@ def make(path: str, folders: Iterable[str] = ("Drafts", "Sent", "Junk", "Trash",
         durable.sync_dir(root)
     if new or wanted and not os.path.exists(os.path.join(root, subscriptions.NAME)):
         store._edit_subscriptions(new or wanted, [])
+
+
+def _make_above(home: bytes) -> None:
+    """Make a home (0700) that is missing, and what is missing above it (0711, a domain's directory say), durably."""
+    missing = []
+    while home and not os.path.isdir(home):
+        missing.append(home)
+        home = os.path.dirname(home)
+    for path in reversed(missing):
+        durable.mkdir(path, 0o700 if path == missing[0] else 0o711, exact=True)
+        durable.sync_dir(os.path.dirname(path) or b".")
 
 
 def attach(loop: asyncio.AbstractEventLoop) -> None:

@@ -25,6 +25,7 @@ class Pop3Session(Session):
         self._passwords = passwords
         self._plain_from = in_force["login.plain_from"]
         self._idle_max_s: float = in_force["pop3.idle_max"]
+        self._folders: tuple[str, ...] = in_force["local.folders"]
         self._drop: Drop | None = None
         self._name = ""
         self._busy = False                              # a task goes on; nothing is read from the peer meanwhile
@@ -47,7 +48,7 @@ class Pop3Session(Session):
         if self._busy:                                  # the disk or the password child is slow, not the peer
             self.wire.deadline(self._idle_max_s)
             return
-        log.event("close", service=self.wire.listener, peer=self.wire.peer[0], user=self._name or None, why="idle")
+        log.event("close", service=self.wire.listener, client=self.wire.peer[0], user=f"<{self._name}>" if self._name else None, why="idle")
         self._end(b"idle for too long; closing")
 
     def stopping(self) -> None:
@@ -140,18 +141,19 @@ class Pop3Session(Session):
             return
         mailbox = login.mailbox
         if mailbox.uid != os.geteuid():
-            log.event("trouble", user=login.name, what="cannot open the mailbox", why=f"it belongs to uid {mailbox.uid}, not {os.geteuid()}")
+            log.event("trouble", user=f"<{login.name}>", what="cannot open the mailbox", why=f"it belongs to uid {mailbox.uid}, not {os.geteuid()}")
             self._server.refused(b"SYS/PERM", b"the mailbox belongs to another account; tell the administrator")
             return
         try:
-            self._drop = await asyncio.to_thread(open_drop, mailbox.maildir)
+            self._drop = await asyncio.to_thread(open_drop, mailbox.maildir, self._folders)
         except InUse:
             self._server.refused(b"IN-USE", b"another POP3 session has this mailbox; try again when it has ended")
         except OSError as error:                        # TimeoutError is one too
-            log.event("trouble", user=login.name, what=f"cannot open {mailbox.maildir}", why=error.strerror or str(error))
+            log.event("trouble", user=f"<{login.name}>", what=f"cannot open {mailbox.maildir}", why=error.strerror or str(error))
             self._server.refused(b"SYS/TEMP", b"cannot open the mailbox now; try again later")
         else:
             self._name = login.name
+            log.event("login", service=self.wire.listener, user=f"<{login.name}>", client=peer, tls=self.wire.tls_version)
             self._server.logged_in(self._drop.sizes, self._drop.uids)
 
     def _retrieve(self, index: int, event: pop3.Retrieve) -> None:
@@ -162,7 +164,7 @@ class Pop3Session(Session):
             self._server.gone()
             return
         except OSError as error:
-            log.event("trouble", user=self._name, what="cannot read a message", why=error.strerror or str(error))
+            log.event("trouble", user=f"<{self._name}>", what="cannot read a message", why=error.strerror or str(error))
             self._server.unreadable()
             return
         octets = b""
@@ -170,7 +172,7 @@ class Pop3Session(Session):
             octets = os.read(fd, _WHOLE_OCTETS + 1)
         except OSError as error:
             os.close(fd)
-            log.event("trouble", user=self._name, what="cannot read a message", why=error.strerror or str(error))
+            log.event("trouble", user=f"<{self._name}>", what="cannot read a message", why=error.strerror or str(error))
             self._server.unreadable()
             return
         if len(octets) > _WHOLE_OCTETS:
@@ -199,7 +201,7 @@ class Pop3Session(Session):
                 await asyncio.sleep(0)
                 octets = os.read(fd, _WHOLE_OCTETS)
         except OSError as error:                        # half a message is out: only the end of the connection tells the client
-            log.event("trouble", user=self._name, what="cannot read a message", why=error.strerror or str(error))
+            log.event("trouble", user=f"<{self._name}>", what="cannot read a message", why=error.strerror or str(error))
             self.wire.abort()
             return
         finally:
@@ -212,7 +214,7 @@ class Pop3Session(Session):
         try:
             left = await asyncio.to_thread(self._drop.remove, indices)
         except OSError as error:
-            log.event("trouble", user=self._name, what="cannot remove messages", why=error.strerror or str(error))
+            log.event("trouble", user=f"<{self._name}>", what="cannot remove messages", why=error.strerror or str(error))
             left = len(indices)
         if left < len(indices):
             log.event("expunge", user=f"<{self._name}>", service="pop3", count=len(indices) - left)
