@@ -120,30 +120,24 @@ def set_flags(folder: Folder, uids: Iterable[int], mode: str, flags: Iterable[st
     with _locked(folder):
         letters, overflow = _letters_for(folder, flags, make=mode != "remove")
         known = frozenset(b"DFRST") | {97 + index for index, keyword in enumerate(folder.letters.keywords) if keyword}
-        infos: dict[bytes, bytes] = {}
-        changes = Changes(by=by)
-        messages = _messages(folder, uids)
+        infos: dict[bytes, bytes] = {}                  # what stands behind a base -> what shall stand there
+        messages, changes = _messages(folder, uids), Changes(by=by)
+        touched: list[Message] = []
         spilled = {message.uid: message.flags for message in messages if folder.keys_of(message.uid) or overflow}
+
+        def wanted(info: bytes) -> bytes:
+            if info not in infos:
+                now = set(maildir.letters_of(info))
+                after = now | letters if mode == "add" else now - letters if mode == "remove" else now - known | letters
+                infos[info] = info if after == now else maildir.with_letters(info, maildir.sorted_letters(after))
+            return infos[info]
 
         def change(message: Message) -> bool:
             base, name = message.base, message.where[1]
-            info = name[len(base):]
-            wanted = infos.get(info)
-            if wanted is None:
-                now = maildir.letters_of(info)
-                if mode == "add":
-                    after = set(now) | letters
-                elif mode == "remove":
-                    after = set(now) - letters
-                else:
-                    after = (set(now) - known) | letters
-                wanted = maildir.with_letters(info, maildir.sorted_letters(after))
-                if maildir.sorted_letters(after) == maildir.sorted_letters(now):
-                    wanted = info
-                infos[info] = wanted
-            if wanted == info:
+            info = wanted(name[len(base):])
+            where = (CUR, base + info)
+            if info == name[len(base):]:
                 return True
-            where = (CUR, base + wanted)
             if not _rename(folder, message, where, _path(folder, where)):
                 return False
             message.where = where
@@ -151,9 +145,9 @@ def set_flags(folder: Folder, uids: Iterable[int], mode: str, flags: Iterable[st
             touched.append(message)
             return True
 
-        touched: list[Message] = []
-        with _many(folder, len(messages)):
-            _each(folder, messages, change)
+        differ = [message for message in messages if wanted(info := message.where[1][len(message.base):]) != info]
+        with _many(folder, len(differ)):
+            _each(folder, differ, change)
         if spilled:
             _spill(folder, spilled, mode, overflow)
             touched = list({id(message): message for message in
@@ -324,10 +318,7 @@ def _link_all(folder: Folder, messages: list[Message], target: Folder) \
 def _named(message: Message, flags: tuple[set[int], list[str]]) -> tuple[bytes, tuple[bool, bytes], bytes]:
     """(base, place, keys) a copy of message gets."""
     letters, overflow = flags
-    known = message._vsize if message._vsize >= 0 else maildir.vsize_of(message.base)
-    if known is None and uidlist.key_of(message.keys, b"W"):
-        known = message.vsize
-    base = maildir.new_base(message.size, known)
+    base = maildir.new_base(message.size, message.known_vsize)
     return base, _place_for(base, letters), uidlist.with_key(b"", b"K", _overflow_value(overflow))
 
 

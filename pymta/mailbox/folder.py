@@ -12,10 +12,11 @@ each has.  sync() makes both meet.  The rules that keep every process's answers 
 """
 from __future__ import annotations
 
+import gc
 import os
 import threading
 from collections.abc import Callable, Iterable, Sequence
-from itertools import islice
+from itertools import islice, repeat
 from typing import TypeVar
 
 from pymta import clock, durable, log
@@ -64,7 +65,7 @@ class Folder:
         self._gone: dict[int, Message] = {}
         self._built = False
         self._top = 0                                   # no UID at or below it may come any more
-        self._flags: dict[bytes, frozenset[str]] = {}   # what stands behind the base -> flags
+        self.known_flags: dict[bytes, frozenset[str]] = {}  # what stands behind the base -> flags
         self._counted: dict[int, int] = {}              # UID -> octets with CRLF, not yet in the uidlist
         self._listeners: list[Callable[[Changes], None]] = []
         self._tidied_at = 0.0
@@ -93,18 +94,22 @@ class Folder:
 
     def flags_of(self, message: Message) -> frozenset[str]:
         info = message.where[1][len(message.base):]
-        flags = self._flags.get(info)
+        flags = self.known_flags.get(info)
         if flags is None:
-            flags = self._flags[info] = maildir.flags_of(maildir.letters_of(info), self.letters.keywords)
+            flags = self.known_flags[info] = maildir.flags_of(maildir.letters_of(info), self.letters.keywords)
         keys = self.keys_of(message.uid)
         return flags | frozenset(overflow_of(keys)) if keys else flags
+
+    @property
+    def has_keys(self) -> bool:
+        return bool(self.uidlist.list and self.uidlist.list.keys)
 
     def keys_of(self, uid: int) -> bytes:
         return self.uidlist.list.keys.get(uid, b"") if self.uidlist.list else b""
 
     def clear_flags(self) -> None:
         """Letters mean something else now."""
-        self._flags.clear()
+        self.known_flags.clear()
 
     # ---- listeners ------------------------------------------------------------------------------------------------------
     def add_listener(self, told: Callable[[Changes], None]) -> None:
@@ -162,6 +167,17 @@ class Folder:
 
     def _look(self, changes: Changes) -> None:
         """Files and uidlist as they are now; files without a UID are in _unknown afterwards."""
+        if self._built:
+            return self._look_on(changes)
+        collecting = gc.isenabled()
+        gc.disable()                                    # nothing read here is garbage; looking for some would take half as long again
+        try:
+            self._look_on(changes)
+        finally:
+            if collecting:
+                gc.enable()
+
+    def _look_on(self, changes: Changes) -> None:
         touched = self.scanner.look()
         state = self.uidlist.refresh()
         if state != "same":
@@ -202,11 +218,15 @@ class Folder:
         self._built = True
         uids = self.uidlist.list.uids if self.uidlist.list else {}
         names = self.scanner.names
-        by_base = self._by_base = {base: Message(self, uid, base, names[base]) for base, uid in uids.items() if base in names}
-        self.messages = list(by_base.values())
-        self._by_uid = {message.uid: message for message in self.messages}
+        bases: Sequence[bytes] = list(uids)
+        if not uids.keys() <= names.keys():
+            bases = [base for base in bases if base in names]
+        numbers = [uids[base] for base in bases] if len(bases) < len(uids) else list(uids.values())
+        self.messages = list(map(Message, repeat(self), numbers, bases, map(names.__getitem__, bases)))
+        self._by_base = dict(zip(bases, self.messages))
+        self._by_uid = dict(zip(numbers, self.messages))
         self.in_new = {message.uid for message in self.messages if message.where[0]}
-        self._unknown = {base for base in names if base not in by_base} if len(by_base) < len(names) else set()
+        self._unknown = set(names).difference(bases) if len(bases) < len(names) else set()
 
     def _apply(self, touched: Iterable[bytes], changes: Changes) -> None:
         """What the scanner saw, for messages that have a UID; others are only noted."""
@@ -304,7 +324,7 @@ class Folder:
         self._check_identity()
 
     def _keywords_changed(self, changes: Changes) -> None:
-        before, self._flags = self._flags, {}
+        before, self.known_flags = self.known_flags, {}
         for message in self.messages:
             info = message.where[1][len(message.base):]
             if info in before and self.flags_of(message) != before[info]:

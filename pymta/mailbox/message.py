@@ -22,20 +22,20 @@ class Message:
     """One message.  The object is shared by all sessions and lives on after an expunge (then expunged is True).
 
     uid: int; base: bytes, the file's name without flags; where: (whether it lies in new/, file name);
-    modseq: int, kept for CONDSTORE (0 so far).
+    modseq: room for CONDSTORE.
     """
 
     __slots__ = ("folder", "uid", "base", "where", "expunged", "modseq", "_vsize", "_internaldate")
+    modseq: int
+    _vsize: int
+    _internaldate: float
 
     def __init__(self, folder: Folder, uid: int, base: bytes, where: tuple[bool, bytes]) -> None:
         self.folder = folder
         self.uid = uid
         self.base = base
         self.where = where
-        self.expunged = False
-        self.modseq = 0
-        self._vsize = -1
-        self._internaldate: float | None = None
+        self.expunged = False                           # the other slots are filled when they are asked for
 
     def __repr__(self) -> str:
         return f"Message({self.uid}, {self.where[1]!r}{', expunged' if self.expunged else ''})"
@@ -48,7 +48,9 @@ class Message:
     @property
     def flags(self) -> frozenset[str]:
         """System flags as in RFC 9051 §2.3.2 with their backslash, and keywords; never \\Recent."""
-        return self.folder.flags_of(self)
+        folder = self.folder
+        flags = folder.known_flags.get(self.where[1][len(self.base):])
+        return flags if flags is not None and not folder.has_keys else folder.flags_of(self)
 
     @property
     def path(self) -> bytes:
@@ -73,19 +75,27 @@ class Message:
     @property
     def vsize(self) -> int:
         """Octets with CRLF line ends: counted once where neither name nor uidlist says it.  Raises Gone."""
-        if self._vsize < 0:
-            vsize = vsize_of(self.base)
-            if vsize is None and (value := uidlist.key_of(self.keys, b"W")) and value.isdigit():
-                vsize = int(value)
-            self._vsize = self.folder.count(self) if vsize is None else vsize
-        return self._vsize
+        vsize = self.known_vsize
+        if vsize is None:
+            vsize = self._vsize = self.folder.count(self)
+        return vsize
+
+    @property
+    def known_vsize(self) -> int | None:
+        """vsize if it needs no counting."""
+        vsize = vsize_of(self.base)
+        if vsize is None and (value := uidlist.key_of(self.keys, b"W")) and value.isdigit():
+            vsize = int(value)
+        return getattr(self, "_vsize", None) if vsize is None else vsize
 
     @property
     def internaldate(self) -> float:
         """When it came: seconds since 1970 (the file's mtime).  Raises Gone."""
-        if self._internaldate is None:
+        try:
+            return self._internaldate
+        except AttributeError:
             self._internaldate = self.folder.stat(self).st_mtime
-        return self._internaldate
+            return self._internaldate
 
     @property
     def guid(self) -> bytes:

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import os
 from collections import deque
+from itertools import repeat
 
 from pymta import clock, watch
 from pymta.formats.maildir import base_of
@@ -47,7 +48,7 @@ class Scanner:
         self._watches: list[int] = []
         self._inodes: tuple[int, int] | None = None     # of new/ and cur/ when first seen
         self._stamp: tuple[int, int] = (0, 0)           # their times when they were last read
-        self._stamped_at = 0.0
+        self._stamped_at = 0.0                          # when they were last compared with the directories: clock.now()
         self._must_list = True
         self._doubted: set[bytes] = set()               # missing in one look; without inotify a second must agree
 
@@ -70,11 +71,28 @@ class Scanner:
             for tag in (NEW, CUR):
                 self._watches.append(self._watcher.add(self.paths[tag], self._queue.append, tag))
         except OSError:
-            self.stop_watching()
-        self._must_list = True
+            self._unwatch()
+        # the directories have not moved since a look that could not miss anything within the clock's grain: nothing to list
+        if self._must_list or self._stamped_at - max(self._stamp) / 1e9 < _DIRTY_S or self._stat() != self._stamp:
+            self._must_list = True
 
     def stop_watching(self) -> None:
         """Look at times instead, from now on."""
+        if self._watches and not self._must_list and not self._inodes_moved():
+            self._drain()
+            now, stamp = clock.now(), self._stamp
+            if not self._queue and self._stat() == stamp:
+                self._stamped_at = now
+        self._unwatch()
+
+    def _inodes_moved(self) -> bool:
+        try:
+            self._stat()
+        except Vanished:
+            return True
+        return False
+
+    def _unwatch(self) -> None:
         if self._watcher:
             for number in self._watches:
                 self._watcher.remove(number)
@@ -83,7 +101,7 @@ class Scanner:
 
     def pause(self) -> None:
         """No events until resume: for thousands of renames of our own, which would only fill the queue."""
-        self.stop_watching()
+        self._unwatch()
         self._must_list = True
 
     # ---- looking ------------------------------------------------------------------------------------------------------
@@ -147,7 +165,7 @@ class Scanner:
                 if mask & watch.IGNORED:
                     self._stat()                        # raises Vanished if that was the directory itself
                 continue
-            if name[:1] == b"." or not name:
+            if name[:1] in b".:":
                 continue
             base = base_of(name)
             touched.add(base)
@@ -194,17 +212,19 @@ class Scanner:
         old, self.names, self.twins = self.names, {}, {}
         names = self.names
         for tag, listed in listing:
-            for name in listed:
-                base = name.partition(b":")[0]
-                if base in names:
-                    if name[:1] != b".":
-                        self._add(base, (tag, name))
-                else:
-                    names[base] = (tag, name)
-        for name in [base for base in names if base[:1] == b"." or not base]:
-            del names[name]
+            if listed and min(listed)[:1] <= b".":
+                listed = [name for name in listed if name[:1] != b"." and name[:1] != b":"]
+            before = len(names)
+            fresh = dict(zip([name.partition(b":")[0] for name in listed], zip(repeat(tag), listed)))
+            if len(fresh) == len(listed) and (not before or names.keys().isdisjoint(fresh)):
+                names.update(fresh)
+            else:
+                for name in listed:
+                    self._add(base_of(name), (tag, name))
         for base in keep:
             names.setdefault(base, old[base])
+        if not old:
+            return set(names)
         touched = {base for base, where in names.items() if old.get(base) != where}
         touched.update(base for base in old if base not in names)
         return touched
@@ -219,18 +239,18 @@ class Scanner:
                 raise Vanished(os.fsdecode(self.directory)) from None
 
     def _look_unwatched(self, force: bool = False) -> set[bytes]:
-        stamp, now = self._stat(), clock.tick()
-        dirty = any(abs(clock.now() - ns / 1e9) < _DIRTY_S for ns in stamp) or now - self._stamped_at < _DIRTY_S
-        if stamp == self._stamp and not dirty and not force and not self._must_list and not self._doubted:
+        stamp, now = self._stat(), clock.now()
+        settled = self._stamped_at - max(stamp) / 1e9 > _DIRTY_S    # a change after that look would have moved the times
+        if stamp == self._stamp and settled and not force and not self._must_list and not self._doubted:
             return set()
         listing = self._list()
         bases = _bases(listing)
         seen = set(bases)
         for _ in range(5):
             again = self._stat()
-            if again == stamp and abs(clock.now() - max(stamp) / 1e9) > _DIRTY_S:
+            if again == stamp and now - max(stamp) / 1e9 > _DIRTY_S:
                 break                                   # nothing moved meanwhile, and not within the clock's grain
-            stamp, listing = again, self._list()
+            stamp, now, listing = again, clock.now(), self._list()
             before, bases = bases, _bases(listing)
             seen |= bases
             if bases == before:
@@ -260,4 +280,4 @@ class Scanner:
 
 
 def _bases(listing: list[tuple[bool, list[bytes]]]) -> set[bytes]:
-    return {base_of(name) for _, listed in listing for name in listed if name[:1] != b"."}
+    return {base_of(name) for _, listed in listing for name in listed if name[:1] not in b".:"}
