@@ -314,6 +314,8 @@ def _default_sender(name: bytes, host: bytes) -> bytes:
 def envelope_for(options: Options, fields: bytes, values: dict[str, str], id: str) -> queuefile.Envelope:
     """Who gets the message, from whom, and what they want to hear of it."""
     host = values["host.name"].encode("utf-8")
+    if not address.is_domain(host, utf8=True):
+        raise Refused(CONFIG, f"this host's name is no domain name: {_show(host)}; set host.name in {options.etc}/pymta.conf")
     found: list[bytes] = []
     for word in options.recipients:
         found += every_address(word, host, "recipient")
@@ -425,7 +427,7 @@ def _other_mode(options: Options) -> int:
 
 def main(argv: list[str] | None = None) -> int:
     """Exit status: 0 the message is on disk; 64 usage, 65 bad address or too big, 66 no input, 75 later, 77, 78."""
-    name = os.path.basename(sys.argv[0]) if argv is None and sys.argv else ""
+    name = os.path.basename(sys.argv[0]) if sys.argv else ""
     words = [os.fsencode(word) for word in (sys.argv[1:] if argv is None else argv)]
     try:
         options = parse(words)
@@ -446,14 +448,19 @@ def main(argv: list[str] | None = None) -> int:
         return 130
 
 
-def run() -> NoReturn:
+def run(argv: list[str] | None = None) -> NoReturn:
     """main, ended without the interpreter's own clearing up, which takes longer than the message did."""
     for fd in 0, 1, 2:                                  # a closed one would be given to the queue file
         try:
             os.fstat(fd)
         except OSError:
             os.open("/dev/null", os.O_RDWR)
-    status = main()
+    try:
+        status = main(argv)
+    except Exception:                                   # a bug of ours: say where, and let the caller keep its message
+        import traceback
+        traceback.print_exc()
+        status = TEMPFAIL
     for stream in sys.stdout, sys.stderr:
         if stream:
             try:

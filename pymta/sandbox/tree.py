@@ -135,8 +135,8 @@ def _sendmail(top: str) -> None:
     python = f'''\
 import sys
 sys.path.insert(0, {source!r})
-from pymta.programs.inject import main
-sys.exit(main(["--etc", {os.path.join(top, "etc")!r}, *sys.argv[1:]]))
+from pymta.programs.inject import run
+run(["--etc", {os.path.join(top, "etc")!r}, *sys.argv[1:]])
 '''
     path = os.path.join(top, "bin", "sendmail")
     if len(sys.executable) <= _SHEBANG_MAX and " " not in sys.executable:

@@ -215,6 +215,12 @@ def test_senders(monkeypatch):
     assert envelope("x").sender == b'"CORP\\\\ann b"@h.example'
 
 
+def test_a_host_name_that_is_none():
+    with pytest.raises(Refused) as refused:
+        envelope("ann", **{"host.name": "my host"})
+    assert refused.value.status == 78 and "host.name" in refused.value.text
+
+
 def test_a_uid_that_nobody_bears(monkeypatch):
     monkeypatch.setattr(os, "getuid", lambda: 54321987)
     assert inject.login() == (b"uid54321987", b"")
