@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import os
 import sys
+from typing import Callable
 
 from pymta import durable, layout, log, outcome, settings
 
@@ -83,7 +84,7 @@ def _plain(path: str) -> str:
     return os.path.join("/var/spool/pymta", path).rstrip("/")
 
 
-SECTIONS = {"settings": settings_section, "events": events_section, "places": lambda: places_section(layout.PLACES),
+SECTIONS: dict[str, Callable[..., str]] = {"settings": settings_section, "events": events_section, "places": lambda: places_section(layout.PLACES),
             "spool": places_section, "files": files_section, "outcomes": outcomes_section}
 
 

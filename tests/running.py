@@ -161,10 +161,10 @@ class Sandboxes:
         return self.directories[-1]
 
     def start(self, directory: str | None = None, *, wait: bool = True, environment: dict[str, str] | None = None,
-              **options: object) -> Sandbox:
+              program: str = PROGRAM, **options: object) -> Sandbox:
         """Start one; with wait=False it may not be ready yet."""
         directory = directory or self.new_directory()
-        one = Sandbox(directory, [sys.executable, PROGRAM, directory, *arguments(options)], environment)
+        one = Sandbox(directory, [sys.executable, program, directory, *arguments(options)], environment)
         self.running.append(one)
         if wait:
             one.wait_ready()

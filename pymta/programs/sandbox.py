@@ -4,14 +4,16 @@ The tree is made or mended, the sockets are opened, then this process turns into
 """
 from __future__ import annotations
 
+import errno
 import fcntl
 import json
 import os
 import signal
 import socket
 import sys
+import time
 
-from pymta import durable, privs, settings
+from pymta import clock, durable, privs, settings
 from pymta.sandbox import identity, tree
 from pymta.sandbox.options import LISTENERS, Options, parse
 
@@ -20,6 +22,8 @@ SERVED_BY = {"pymta-smtpd": ("smtp", "submission", "submissions", "lmtp"), "pymt
              "pymta-imapd": ("imap", "imaps"), "pymta-pop3d": ("pop3", "pop3s")}
 TLS = ("submissions", "imaps", "pop3s")
 _HOST = "127.0.0.1"
+_GONE_S = 3.0                                           # killed processes are gone by then
+_LOCK_FROM = 100
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -27,24 +31,24 @@ def main(argv: list[str] | None = None) -> int:
     signal.signal(signal.SIGINT, signal.SIG_DFL)        # nothing is running yet that would have to be stopped
     try:
         identity.settle(options.directory)
-        lock = _lock(options.directory)
+        _lock(options.directory)
         durable.unlink_if_there(os.path.join(options.directory, "endpoints.json"))
         sockets = _listen(options)
         tree.build(options, {name: " ".join(_written(sock) for sock in socks) for name, socks in sockets.items()
                              if LISTENERS[name] not in options.settings})
+        plan = _plan(options, sockets)
     except identity.Unreadable as error:
         return _complain(str(error), EX_NOPERM)
     except BlockingIOError:
         return _complain(f"{options.directory} is in use by another pymta-sandbox; stop that one, or choose another DIR", EX_UNAVAILABLE)
     except OSError as error:
         return _complain(f"{error.filename or options.directory}: {error.strerror or error}", EX_OSERR)
-    plan = _plan(options, sockets)
     privs.adopt_orphans()
     handle = os.memfd_create("plan", 0)
     os.write(handle, json.dumps(plan).encode())
     os.lseek(handle, 0, os.SEEK_SET)
-    for number in (lock, *(sock.fileno() for socks in sockets.values() for sock in socks)):
-        os.set_inheritable(number, True)
+    for sock in (sock for socks in sockets.values() for sock in socks):
+        sock.set_inheritable(True)
     os.chdir("/")
     os.execv(sys.executable, [sys.executable, "-IS", _supervise_path(), str(handle), options.directory])
 
@@ -54,12 +58,22 @@ def _complain(text: str, status: int) -> int:
     return status
 
 
-def _lock(directory: str) -> int:
-    """Hold DIR for as long as this process lives.  Raises BlockingIOError where another holds it."""
+def _lock(directory: str) -> None:
+    """Hold DIR for as long as this process or any daemon it starts lives: they inherit the descriptor, so a start right after a
+    SIGKILL waits until the last of them has gone.  Raises BlockingIOError where DIR stays held."""
     durable.mkdir(os.path.join(directory, "run"), 0o755)
     number = os.open(os.path.join(directory, "run", "sandbox.lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-    fcntl.flock(number, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    return number
+    end = clock.tick() + _GONE_S
+    while True:
+        try:
+            fcntl.flock(number, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            break
+        except BlockingIOError:
+            if clock.tick() > end:
+                raise
+        time.sleep(0.05)
+    fcntl.fcntl(number, fcntl.F_DUPFD, _LOCK_FROM)      # above those that LISTEN_FDS takes
+    os.close(number)
 
 
 # ---- sockets ----------------------------------------------------------------------------------------------------------
@@ -103,10 +117,8 @@ def _plan(options: Options, sockets: dict[str, list[socket.socket]]) -> dict:
     etc = os.path.join(options.directory, "etc")
     daemons = []
     for name, listeners in SERVED_BY.items():
-        path = _program(name)
-        if path:
-            descriptors = [[listener, sock.fileno()] for listener in listeners for sock in sockets[listener]]
-            daemons.append([name, [sys.executable, path, "--etc", etc], descriptors])
+        descriptors = [[listener, sock.fileno()] for listener in listeners for sock in sockets[listener]]
+        daemons.append([name, [sys.executable, _program(name), "--etc", etc], descriptors])
     watch = os.path.join(os.path.dirname(_supervise_path()), "watch.py")
     return {"directory": options.directory, "path": _import_path(), "tls": TLS, "daemons": daemons,
             "endpoints": _endpoints(options, sockets),
@@ -125,12 +137,13 @@ def _endpoints(options: Options, sockets: dict[str, list[socket.socket]]) -> dic
 
 
 def _program(name: str) -> str:
-    """The path of a program beside this one: in the checkout's bin, or where pymta-sandbox itself lies."""
+    """The path of a program beside this one: in the checkout's bin, or where pymta-sandbox itself lies.
+    Raises FileNotFoundError."""
     for folder in (os.path.join(tree.program_dir(), "bin"), os.path.dirname(os.path.abspath(sys.argv[0]))):
         path = os.path.join(folder, name)
         if os.path.exists(path):
             return path
-    return ""
+    raise FileNotFoundError(errno.ENOENT, "a program is missing; install pymta again", path)
 
 
 def _import_path() -> str:

@@ -296,7 +296,8 @@ def test_it_can_be_stopped_before_it_is_ready(sandbox_factory):
 
 
 def test_killed_itself_its_children_die_and_the_next_start_finds_everything(sandbox_factory):
-    one = sandbox_factory(set="queue.retry=1h", relay_from="127.0.0.0/8", transport="dead.test=127.0.0.1:9")
+    options = {"set": "queue.retry=1h", "relay_from": "127.0.0.0/8", "transport": "dead.test=127.0.0.1:9"}
+    one = sandbox_factory(**options)
     one.send("alice@example.test", "Subject: one\n\nfirst\n")
     one.wait_mail(1)
     one.send("x@dead.test")
@@ -317,7 +318,7 @@ def test_killed_itself_its_children_die_and_the_next_start_finds_everything(sand
     stranger = os.stat(os.path.join(one.directory, "lost+found"))
     with open(os.path.join(one.directory, "etc", "aliases"), "a") as file:
         file.write("written: alice\n")
-    again = sandbox_factory(one.directory)
+    again = sandbox_factory(one.directory, **options)
     assert len(again.inbox()) == 1
     assert [os.path.basename(path)[:15] for path in queue_files(one.directory)] == [os.path.basename(path)[:15] for path in queued]
     assert os.path.isdir(os.path.join(box, "tmp")) and os.path.isdir(os.path.join(box, ".Junk", "cur"))
