@@ -384,7 +384,7 @@ class SmtpClient:
             if self._accepted and not self._refused:
                 self._stuffing = Stuffing()
                 events.append(SEND_BODY)
-            elif self.lmtp:                             # RFC 2033 §4.2 forbids it, and how many replies now?
+            elif self.lmtp or self._refused:            # RFC 2033 §4.2 forbids it; and whose message would that be?
                 self._break("wants a message for nobody", events)
             else:                                       # RFC 2920 §3.1: end it at once
                 self._say(b".\r\n", "the final reply", self._on_ignored)

@@ -10,6 +10,7 @@ every host) or for now, and then pymta-qrun is told that the destination is down
 from __future__ import annotations
 
 import asyncio
+import os
 import ssl
 from collections import deque
 from dataclasses import dataclass
@@ -153,6 +154,8 @@ class Destination:
             self.pool.reporter.destination(self.key, "up")
         if well:
             self.window = min(self.window + (1.0 / self.window if self._steady else 1.0), float(self.pool.limits.concurrency))
+            if self.queue and len(self.sessions) + len(self.opening) < int(self.window):
+                self.pool.loop.call_soon(self.pump)     # after the one that asks has taken its next
 
     def session_over(self, session: Session, *, trouble: bool) -> None:
         """A connection is no longer of use.  Called once for each that was in sessions."""
@@ -282,4 +285,5 @@ class Destination:
 def _why(error: OSError) -> str:
     if isinstance(error, TimeoutError):
         return "connection timed out"
-    return (error.strerror or str(error) or type(error).__name__).lower()
+    # asyncio puts words of its own in the place of the system's
+    return os.strerror(error.errno).lower() if error.errno else str(error) or type(error).__name__

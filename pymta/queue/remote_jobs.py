@@ -230,7 +230,8 @@ class Jobs:
         text = text or ending.text
         if ending.delivered:
             job.delivered += 1
-            log.event("deliver", id=job.name.removesuffix(SUFFIX), rcpt=f"<{address}>", status=ending.status, destination=destination, reply=text)
+            log.event("deliver", id=job.name.removesuffix(SUFFIX), rcpt=f"<{address}>", status=ending.status, destination=destination,
+                      reply=text)
         job.entries.append(Entry(job.name, job.attempt, number, word, ending.status, destination, text))
 
     def ended(self, share: Share) -> None:

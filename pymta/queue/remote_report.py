@@ -70,7 +70,8 @@ class Reporter:
 
     def _batch(self) -> tuple[int, list[Entry]]:
         """(how many groups, their entries) for one report file."""
-        count, batch = 0, []
+        count = 0
+        batch: list[Entry] = []
         for group in self._groups:
             if count and len(batch) + len(group) > BATCH_ENTRIES:
                 break

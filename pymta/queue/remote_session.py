@@ -61,6 +61,7 @@ class Session(asyncio.BufferedProtocol):
         self._numbers: list[int] = []
         self._transport: asyncio.Transport | None = None
         self._phase: asyncio.Future[Event] | None = None
+        self._ending: Closed | None = None
         self._source: Iterator[bytes] | None = None
         self._paused = False
         self._too_many: list[int] = []
@@ -82,7 +83,7 @@ class Session(asyncio.BufferedProtocol):
                 self.hang_up()
                 return event
             if self.state == "gone":                    # it was said, and then the line was cut
-                return Closed(outcome.CONNECTION_LOST, False)
+                return self._ending or Closed(outcome.CONNECTION_LOST, False)
             if isinstance(event, Ready):
                 self._phase = None
                 self.state = "idle"
@@ -105,7 +106,7 @@ class Session(asyncio.BufferedProtocol):
             raise HandshakeFailed(getattr(error, "reason", None) or str(error) or type(error).__name__) from None
         if secured is None or self.state == "gone":
             raise HandshakeFailed("connection lost")
-        self._transport = cast(asyncio.Transport, secured)
+        self._transport = secured
         self._transport.set_write_buffer_limits(HIGH_WATER_OCTETS)
         self.client.secured()
         self._flush()
@@ -256,6 +257,7 @@ class Session(asyncio.BufferedProtocol):
     # ---- the end ------------------------------------------------------------------------------------------------------
     def _closed(self, event: Closed) -> None:
         was, self.state = self.state, "gone"
+        self._ending = event
         if self.share is not None and self.opened is not None:
             if event.unsent:
                 self.opened.close()

@@ -9,11 +9,9 @@ from pathlib import Path
 
 import pytest
 
-sys.path.insert(0, str(Path(__file__).parent.parent))
-from nameserver import NameServer                                # type: ignore[import-not-found]  # noqa: E402
-
-from pymta.outcome import Outcome                                # noqa: E402
-from pymta.resolver import Hosts, Resolver, is_own               # noqa: E402
+from pymta.outcome import Outcome
+from pymta.resolver import Hosts, Resolver, is_own
+from tests.nameserver import NameServer
 
 A = {"A": ["203.0.113.1"]}
 ZONE: dict[str, dict[str, list[str] | str]] = {

@@ -142,6 +142,14 @@ def test_everybody_refused_but_data_accepted_ends_it_at_once(talk: Talk) -> None
     assert talk.fates() == {0: (550, "5.1.1")} and talk.ended() == Ready()
 
 
+def test_no_message_for_a_sender_who_was_refused(talk: Talk) -> None:
+    # a peer that refuses MAIL and takes RCPT and DATA all the same would get an empty message from nobody
+    talk.up()
+    talk.begin(TO_ONE)
+    assert talk.hear(b"550 5.7.1 no\r\n250 ok\r\n354 go\r\n") == b""
+    assert talk.fates() == {0: (550, "5.7.1")} and isinstance(talk.ended(), Closed)
+
+
 def test_everybody_refused_in_a_pipeline_is_reset_with_the_next(talk: Talk) -> None:
     talk.up()
     talk.begin(TO_ONE)
