@@ -9,7 +9,7 @@ when an extension is cut off, longest first:
 
 An address in another domain is taken as it is, unless an alias has exactly that address on its left.  A bare name on the right
 of an alias is one person, whatever domain the mail came by: looked for in the local domains, in the first domain, and only
-then in the domain the mail came by.
+then in the domain the mail came by; no catch-all takes it.
 
 `user: user, other@x` means user's own mailbox and other@x.  A longer way back is a loop: the mail is refused and the loop named.
 A target that reaches nobody is left out; where all of them are, there is no such user.  An alias line that cannot be used, a
@@ -275,7 +275,8 @@ class _Expansion:
         if not domain:
             return self.bare(name, came_by)
         if self._ours(domain):
-            return self.specific(name, domain, domain) or self.general(name, domain)
+            claim = self.specific(name, domain, domain)
+            return self.general(name, domain) if claim is None else claim or self.built_in(name, domain)
         if self.router.is_own_literal(domain.encode("utf-8", "surrogateescape")):
             return self.built_in(name, self.accounts.default_domain)
         alias = self.by_name.get(f"{name}@{domain}")
@@ -287,13 +288,14 @@ class _Expansion:
     def bare(self, name: str, came_by: str) -> bool:
         first = self.accounts.local_domains[0]
         domains = dict.fromkeys((first, self.accounts.default_domain, came_by))
+        claim = None
         for domain in domains:
-            if self._ours(domain) and self.specific(name, domain, came_by):
-                return True
-        return any(self.general(name, domain) for domain in domains if self._ours(domain))
+            if claim is None and self._ours(domain):
+                claim = self.specific(name, domain, came_by)
+        return claim or self.built_in(name, self.accounts.default_domain)      # a catch-all is for addresses, not for names
 
-    def specific(self, local: str, domain: str, came_by: str) -> bool:
-        """Aliases and mailboxes of this very name, or of the name without its extension."""
+    def specific(self, local: str, domain: str, came_by: str) -> bool | None:
+        """Aliases and mailboxes of this very name, or of the name without its extension; None where nobody claims it."""
         for name in self.accounts.names(local):
             full = self.by_name.get(f"{name}@{domain}")
             for alias in (full, self.by_name.get(name)):
@@ -303,7 +305,7 @@ class _Expansion:
                     return self.mailbox(name, local, domain)
             if self.mailbox(name, local, domain):
                 return True
-        return False
+        return None
 
     def general(self, name: str, domain: str) -> bool:
         """What the whole domain has, and the names every domain has."""
@@ -321,7 +323,7 @@ class _Expansion:
             return reached
         if name == "root":
             return self.root(domain)
-        self.step("nobody", f"{name}@{domain}: no alias, no mailbox")
+        self.step("nobody", f"{name}: reaches nobody")
         return False
 
     def mailbox(self, name: str, local: str, domain: str) -> bool:
@@ -376,7 +378,7 @@ class _Expansion:
         except _Refused as loop:
             self.way, self.found = way, found
             self.step("local.admin", loop.args[0].text)
-        return self.hold(outcome.NO_OWNER.text)
+        return "root" not in self.way and self.hold(outcome.NO_OWNER.text)     # root: root, ann  is ann's if root has nobody
 
     def hold(self, why: str) -> bool:
         self.step("hold", why)

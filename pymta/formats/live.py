@@ -62,24 +62,24 @@ class Live(Generic[Table]):
             if version == self.version and not self._unsettled:
                 self._missing_since = None
                 return self._table
-            if stat.st_size and not self._gone_for_a_moment(False):
+            if self._check:
+                self._check(stat)
+            if stat.st_size:
+                self._missing_since = None
                 return self._read()
         except FileNotFoundError as error:
-            if self._check and not self._gone_for_a_moment(True):
+            if self._check and not self._gone_for_a_moment():
                 return self._refused(error)
             version = _NOTHING
         except OSError as error:
             return self._refused(error)
-        if version == self.version or self._gone_for_a_moment(True):
+        if version == self.version or self._gone_for_a_moment():
             self._unsettled = False
             return self._table
         return self._take(version, b"")
 
-    def _gone_for_a_moment(self, gone: bool) -> bool:
-        """Whether the file is missing or empty, but has not been so for long and had something in it before."""
-        if not gone:
-            self._missing_since = None
-            return False
+    def _gone_for_a_moment(self) -> bool:
+        """Whether the file, missing or empty now, has not been so for long and had something in it before."""
         if self.version is None or self.version[1] <= 0:
             return False
         now = clock.tick()
