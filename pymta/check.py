@@ -142,10 +142,7 @@ def _tls(settings: Settings) -> Iterator[Finding]:
     missing = False
     for name, usual in (("tls.certificate", "cert.pem"), ("tls.key", "key.pem")):
         path = settings[name] or os.path.join(settings.etc, "tls", usual)
-        try:
-            there = os.path.exists(path) or not os.access(os.path.dirname(path), os.X_OK)
-        except ValueError:
-            there = False
+        there = _may_be_there(path)
         if settings[name] and not there:
             yield Finding(_at(settings, name), f"{name}: there is no {path}; name a PEM file")
         missing = missing or not there
@@ -154,6 +151,16 @@ def _tls(settings: Settings) -> Iterator[Finding]:
     if missing and (settings["smtp.submission"] or settings["smtp.submissions"]):
         yield Finding("tls.certificate", "there is no certificate, so nobody can log in to send mail; set tls.certificate and tls.key",
                       True)
+
+
+def _may_be_there(path: str) -> bool:
+    try:
+        os.stat(path)
+    except PermissionError:
+        return True                                         # others may not look
+    except OSError:
+        return False
+    return True
 
 
 # ---- the files --------------------------------------------------------------------------------------------------------
@@ -250,7 +257,7 @@ def _nobodys_mail(settings: Settings) -> Iterator[Finding]:
             yield Finding(_at(settings, "local.admin"), f"local.admin: {settings['local.admin']} reaches nobody, so root's mail waits in hold/; "
                           "name a user or an address")
         else:
-            yield Finding("local.admin", "nobody is named to read mail for root and postmaster, so it waits in hold/; "
+            yield Finding(_at(settings, "local.admin"), "nobody is named to read mail for root and postmaster, so it waits in hold/; "
                           "set local.admin or an alias for root", True)
     if settings["local.virtual_uid"]:
         try:
