@@ -13,6 +13,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Iterator
+from typing import NoReturn
 
 from pymta import clock, durable, settings
 from pymta.formats import queuefile
@@ -22,6 +23,13 @@ from pymta.queue.survey import Contents, Found
 ACTIONS = ("hold", "release", "retry", "delete", "show")
 SHOWN_RECIPIENTS = 5
 USAGE, UNAVAILABLE, NOPERM = 64, 69, 77
+
+
+class Parser(argparse.ArgumentParser):
+    """An ArgumentParser whose complaints end with the exit status of sysexits.h."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(USAGE, f"{self.format_usage()}{self.prog}: {printable(message)}\n")
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -43,9 +51,9 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _options(argv: list[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="pymta-mailq", description="show the queue, and let the admin act on it",
-                                     epilog="actions: hold, release, retry, delete, show, each with ids; or with --all, for what "
-                                            "--state, --from and --to select.  See pymta-mailq(8).")
+    parser = Parser(prog="pymta-mailq", description="show the queue, and let the admin act on it",
+                    epilog="actions: hold, release, retry, delete, show, each with ids; or with --all, for what "
+                           "--state, --from and --to select.  See pymta-mailq(8).")
     parser.add_argument("--etc", default=settings.DEFAULT_ETC, metavar="DIR", help="where pymta.conf lies")
     parser.add_argument("--json", action="store_true", help="one JSON object per line")
     parser.add_argument("--state", metavar="PLACE", help="only messages there: " + ", ".join(survey.STATES) + ", or todo/remote, in/smtpd, ...")

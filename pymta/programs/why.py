@@ -4,14 +4,13 @@ Where it stands, its envelope, what was tried and what was answered, and when it
 """
 from __future__ import annotations
 
-import argparse
 import json
 import sys
 from collections.abc import Iterator
 
 from pymta import clock, settings
 from pymta.formats import queuefile
-from pymta.programs.mailq import described, printable, size, span, when
+from pymta.programs.mailq import Parser, described, printable, size, span, when
 from pymta.queue import survey
 from pymta.queue.survey import Contents, Found
 
@@ -22,8 +21,8 @@ _NEXT = {"in": "pymta-qrun takes it next", "split": "pymta-qrun is parting it in
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Exit status: 0; 69 no such message (delivered, returned, or never here: the log knows); 77 something could not be seen."""
-    parser = argparse.ArgumentParser(prog="pymta-why", description="tell everything the queue knows about one message")
+    """Exit status: 0; 64 usage; 69 no such message (delivered, returned, or never here: the log knows); 77 something could not be seen."""
+    parser = Parser(prog="pymta-why", description="tell everything the queue knows about one message")
     parser.add_argument("--etc", default=settings.DEFAULT_ETC, metavar="DIR", help="where pymta.conf lies")
     parser.add_argument("--json", action="store_true", help="one JSON object per line")
     parser.add_argument("ids", nargs="+", metavar="ID", help="queue id, as in the log and in pymta-mailq")

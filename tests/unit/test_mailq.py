@@ -201,7 +201,8 @@ def test_a_name_that_is_taken_is_not_overwritten(spool, capsys):
 
 
 def test_words_that_mean_nothing(spool, capsys):
-    assert run(spool, capsys, "frobnicate", "x")[0] == 64
+    assert run(spool, capsys, "frobnicate", "x")[0] == 64 and run(spool, capsys, "--what")[0] == 64
+    assert run(spool, capsys, program=why)[0] == 64
     assert run(spool, capsys, "hold")[0] == 64 and run(spool, capsys, "hold", "x", "--all")[0] == 64
     assert run(spool, capsys, "--state", "nowhere")[0] == 64
     status, _, err = run(spool, capsys, "hold", "no-such-id")
