@@ -39,9 +39,8 @@ class DotLock(LinkLockFile):
         super().__init__(path)
         self.stale_after_s = stale_after_s
         self.unique_name = ""
-        self._owner: int | None = None                  # inode of the lock file while we hold it
+        self._owner: tuple[int, int] | None = None      # identity of the lock file while we hold it
         self._touched = 0.0
-        self._judged: tuple[int, int] | None = None
 
     def acquire(self, timeout: float | None = None) -> None:
         end = None if timeout is None else time.monotonic() + timeout
@@ -63,7 +62,7 @@ class DotLock(LinkLockFile):
         durable.create(self.unique_name, f"{os.getpid()}:{_host}".encode(), sync=False)
         try:
             durable.link(self.unique_name, self.lock_file)
-            self._owner = os.stat(self.unique_name).st_ino
+            self._owner = _identity(os.stat(self.unique_name))
             self._touched = time.monotonic()
             return True
         except FileExistsError:
@@ -84,9 +83,15 @@ class DotLock(LinkLockFile):
     def _break_if_stale(self) -> bool:
         """Whether the lock that stood there was of a dead process, or long untouched, and is gone now."""
         try:
-            status = os.lstat(self.lock_file)
+            fd = os.open(self.lock_file, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
         except FileNotFoundError:
             return True
+        try:                                            # open, so that its inode number cannot come back under another lock
+            return self._break_if_stale_file(os.fstat(fd))
+        finally:
+            os.close(fd)
+
+    def _break_if_stale_file(self, status: os.stat_result) -> bool:
         pid, _, host = self.holder().partition(":")
         dead = host == _host and pid.isdecimal() and not _alive(int(pid))
         if not dead and time.time() - max(status.st_mtime, status.st_ctime) < self.stale_after_s:
@@ -97,7 +102,7 @@ class DotLock(LinkLockFile):
             durable.rename(self.lock_file, aside)
         except FileNotFoundError:
             return True
-        if os.lstat(aside).st_ino != status.st_ino:
+        if _identity(os.lstat(aside)) != _identity(status):
             try:
                 durable.link(aside, self.lock_file)
             except FileExistsError:
@@ -107,10 +112,11 @@ class DotLock(LinkLockFile):
 
     def refresh(self) -> None:
         """Say that the lock is still in use; call it now and then during long work (cheap)."""
-        if self._owner is not None and time.monotonic() - self._touched > REFRESH_AFTER_S:
+        if time.monotonic() - self._touched > REFRESH_AFTER_S and self.i_am_locking():
             self._touched = time.monotonic()
             try:
                 os.utime(self.lock_file)
+                self._owner = _identity(os.lstat(self.lock_file))
             except OSError:
                 pass
 
@@ -120,7 +126,7 @@ class DotLock(LinkLockFile):
             raise NotLocked(f"{self.path} is not locked")
         owner, self._owner = self._owner, None
         try:
-            if os.lstat(self.lock_file).st_ino != owner:
+            if _identity(os.lstat(self.lock_file)) != owner:
                 raise NotMyLock(f"{self.lock_file} was broken by {self.holder()}")
             durable.unlink(self.lock_file)
         except FileNotFoundError:
@@ -131,7 +137,7 @@ class DotLock(LinkLockFile):
 
     def i_am_locking(self) -> bool:
         try:
-            return self._owner is not None and os.lstat(self.lock_file).st_ino == self._owner
+            return self._owner is not None and _identity(os.lstat(self.lock_file)) == self._owner
         except FileNotFoundError:
             return False
 
@@ -227,6 +233,11 @@ def single_instance(path: str) -> Instance:
             os.close(fd)
             raise
         os.close(fd)                                    # somebody removed the file between open and flock
+
+
+def _identity(status: os.stat_result) -> tuple[int, int]:
+    """An inode number alone is given again to the next file."""
+    return status.st_ino, status.st_mtime_ns
 
 
 def _same(fd: int, path: str) -> bool:

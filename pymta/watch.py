@@ -18,9 +18,12 @@ import os
 import select
 import struct
 import threading
+import warnings
 from collections.abc import Callable, Hashable
 
-import pyinotify
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore", DeprecationWarning)     # asyncore, which it imports and we do not use
+    import pyinotify
 
 CREATE, DELETE = pyinotify.IN_CREATE, pyinotify.IN_DELETE
 MOVED_FROM, MOVED_TO = pyinotify.IN_MOVED_FROM, pyinotify.IN_MOVED_TO

@@ -11,15 +11,22 @@ from __future__ import annotations
 
 import os
 import re
+import threading
 
 from pymta import clock, durable
 
 NAME = b"dovecot-uidvalidity"
 _NUMBERED = re.compile(re.escape(NAME) + rb"\.([0-9a-f]{8})")
+_threads = threading.Lock()
 
 
 def next_uidvalidity(root: bytes) -> int:
     """A number that this Maildir has not given before, on disk on return.  OSError."""
+    with _threads:                                      # durable.replace wants one thread a path
+        return _next(root)
+
+
+def _next(root: bytes) -> int:
     while True:
         numbers = sorted(int(found[1], 16) for name in os.listdir(root) if (found := _NUMBERED.fullmatch(name)))
         last = max(numbers, default=0)
