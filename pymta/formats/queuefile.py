@@ -35,7 +35,7 @@ ENVELOPE_MAX_OCTETS = 8 << 20
 LOCAL, REMOTE, UNROUTED = b"Delivered-To", b"Pymta-Relay-To", b"Pymta-To"
 _KINDS = (LOCAL, REMOTE, UNROUTED)
 _ZEROS = b"00000000"
-_ALPHABET = "0123456789abcdefghijklmnopqrstuv"
+SHARDS = "0123456789abcdefghijklmnopqrstuv"
 
 
 class Damaged(ValueError):
@@ -276,13 +276,19 @@ def birth(id: str) -> float:
     """When a message with this id was accepted: seconds since 1970.  Raises ValueError for what is not an id."""
     value = 0
     for char in id[:11]:
-        value = value * 32 + _ALPHABET.index(char)
+        value = value * 32 + SHARDS.index(char)
     return value / 1e6
+
+
+def shard(id: str) -> str:
+    """The subdirectory of tmp/ in which a file with this id (or a name that begins with it) is made: it changes every second.
+    layout.py says why."""
+    return id[6]
 
 
 def _base32(value: int, width: int) -> str:
     out = ""
     for _ in range(width):
-        out = _ALPHABET[value & 31] + out
+        out = SHARDS[value & 31] + out
         value >>= 5
     return out

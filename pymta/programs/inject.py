@@ -359,14 +359,18 @@ def submit(options: Options, message: bytes, values: dict[str, str]) -> str:
 def drop(envelope: queuefile.Envelope, message: bytes, values: dict[str, str]) -> None:
     """Put a message into in/inject; it is there for good on return.  Raises Refused, and then has left nothing."""
     place = values["host.spool"] + "/in/inject/"
-    temporary, name = f"{place}tmp/{envelope.id}.drop", f"{place}new/{envelope.id}.drop"
+    temporary, name = f"{place}tmp/{queuefile.shard(envelope.id)}/{envelope.id}.drop", f"{place}new/{envelope.id}.drop"
     size, lines, crc = len(message), message.count(b"\n"), queuefile.crc32(message)
     step = temporary
     try:
         free = os.statvfs(place + "tmp")
         if free.f_bavail * free.f_frsize < (octets(values["queue.free_min"]) or 0) + size:
             raise Refused(TEMPFAIL, f"not enough disk space in {values['host.spool']}; the message was not taken, try again later")
-        file = durable.File(temporary, 0o640, exact=True)
+        try:
+            file = durable.File(temporary, 0o640, exact=True)
+        except FileNotFoundError:                       # a spool made by hand, without the subdirectories
+            temporary = step = f"{place}tmp/{envelope.id}.drop"
+            file = durable.File(temporary, 0o640, exact=True)
         try:
             head = queuefile.seal(envelope, size, lines, crc)
             if size < 65536:

@@ -47,7 +47,7 @@ def hand_over(batch: Iterable[Handover]) -> None:
         failed = {id(draft): error for draft, error in zip(drafts, results, strict=True) if error is not None}
         ready = [job for job in ready if not any(id(draft) in failed for draft in job.drafts)
                  or _attempt(job, lambda job: _refuse(next(failed[id(d)] for d in job.drafts if id(d) in failed)))]
-        durable.sync_dir(TMP)
+        durable.sync_dirs(draft.directory for job in ready for draft in job.drafts)
     directories: dict[str, None] = {}
     given: list[Handover] = []
     for job in ready:
@@ -90,8 +90,8 @@ def _attempt(job: Handover, work: Callable[[Handover], object]) -> bool:
 def recover() -> list[str]:
     """At the start of the only runner: publish or remove what stands in in/qrun/tmp.  Returns the names of published files."""
     published = []
-    for name in sorted(os.listdir(TMP)):
-        path = f"{TMP}/{name}"
+    for path in sorted(places.being_written()):
+        name = os.path.basename(path)
         source = _source(path)
         if source is None or _still_owes(source):
             durable.unlink(path)

@@ -1,12 +1,12 @@
 """intake: take a message into the queue, durably, together with whoever else is waiting.
 
-    draft = intake.draft(envelope)       in/smtpd/tmp/ID        written while it arrives
+    draft = intake.draft(envelope)       in/smtpd/tmp/X/ID      written while it arrives
     draft.write(lines) ...
     await intake.commit(draft)           sync its data; rename into in/smtpd/new/; sync that directory; return
 
 Commits are grouped: while one sync runs, the messages that get ready wait, and the next sync serves all of them.  A lone message
 waits for nobody.  Where the spool has a file system of its own one syncfs makes the data of a whole batch durable; elsewhere
-each file has its fdatasync, side by side in threads.  In both cases no name stands in new/ before its data is on disk, so a
+each file has its fdatasync, after the disk was given all of them.  In both cases no name stands in new/ before its data is on disk, so a
 reader of new/ never meets a torn file, and one sync of the directory makes all the batch's names durable.
 """
 from __future__ import annotations
@@ -23,18 +23,18 @@ from pymta.formats import queuefile
 MODE = 0o664                # protected by the directories it lies in; the runner's group appends records: see layout.py
 GATHER_OCTETS = 1 << 18     # a message up to this size is written by one call
 SYNCFS_FROM = 3             # for fewer files than this their own syncs cost less than one of the whole file system
-THREADS = 8
 
 
 class Draft:
     """A message being written: `write` any number of times, then commit or discard.  The envelope may not change any more."""
 
-    __slots__ = ("envelope", "path", "name", "octets", "_chunks", "_lines", "_crc", "_file")
+    __slots__ = ("envelope", "directory", "path", "name", "octets", "_chunks", "_lines", "_crc", "_file")
 
     def __init__(self, directory: str, envelope: queuefile.Envelope) -> None:
         self.envelope = envelope
         self.name = envelope.id + suffix(envelope)
-        self.path = f"{directory}/tmp/{self.name}"
+        self.directory = f"{directory}/tmp/{queuefile.shard(self.name)}"
+        self.path = f"{self.directory}/{self.name}"
         self.octets = 0                                 # of the message written so far
         self._chunks: list[bytes] = []
         self._lines = 0
@@ -68,6 +68,10 @@ class Draft:
             self._spill()
             self._file.rewrite(0, queuefile.seal(self.envelope, self.octets, self._lines, self._crc))
         self._chunks.clear()
+
+    def start_sync(self) -> None:
+        if self._file is not None:
+            self._file.start_sync()
 
     def sync(self) -> None:
         if self._file is not None:
@@ -126,29 +130,17 @@ def publish(directory: str, drafts: list[Draft], *, syncfs: bool) -> list[OSErro
 
 
 def sync_each(drafts: list[Draft], results: list[OSError | None]) -> None:
-    """fdatasync every draft, side by side: the file system merges what it writes for them."""
-
-    def some(start: int) -> None:
-        for number in range(start, len(drafts), THREADS):
-            try:
-                drafts[number].sync()
-            except OSError as error:
-                results[number] = error
-
-    if len(drafts) == 1:
-        some(0)
-    else:
-        list(_pool().map(some, range(min(THREADS, len(drafts)))))
-
-
-_syncers: ThreadPoolExecutor | None = None
-
-
-def _pool() -> ThreadPoolExecutor:
-    global _syncers                                     # made after the fork: threads do not survive one
-    if _syncers is None:
-        _syncers = ThreadPoolExecutor(THREADS, "sync")
-    return _syncers
+    """fdatasync every draft.  All are first handed to the disk without waiting, so that the first sync's journal commit serves the
+    others too.  (Measured on ext4 with batches of 10: 5,300 files/s at 0.09 ms processor time each; one after the other without
+    that 3,300 at 0.13; in 8 threads 4,600 at 0.16.)"""
+    if len(drafts) > 1:
+        for draft in drafts:
+            draft.start_sync()
+    for number, draft in enumerate(drafts):
+        try:
+            draft.sync()
+        except OSError as error:
+            results[number] = error
 
 
 class Intake:
@@ -222,7 +214,7 @@ def has_own_filesystem(spool: str, setting: str, device: Callable[[str], int] = 
 
 def tidy(directory: str) -> int:
     """Remove what a crash left in tmp/ of an intake nobody writes to now (call before the first worker starts); how many."""
-    names = os.listdir(f"{directory}/tmp")
-    for name in names:
-        durable.unlink_if_there(f"{directory}/tmp/{name}")
-    return len(names)
+    paths = [path for top in os.scandir(f"{directory}/tmp") if top.is_dir() for path in (f"{top.path}/{name}" for name in os.listdir(top))]
+    for path in paths:
+        durable.unlink_if_there(path)
+    return len(paths)

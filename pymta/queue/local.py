@@ -73,7 +73,7 @@ class Local:
     def _forget(self, batches: list[str]) -> None:
         """Drop the intents of messages that are in the queue no more.  Not only todo/ counts: a power cut may have put a file back to
         where it came from."""
-        queued = places.ids() | {name.partition(".")[0] for name in places.names("in/qrun/tmp")}
+        queued = places.ids() | {os.path.basename(path).partition(".")[0] for path in places.being_written()}
         self.noted = {key for key in self.noted if key.partition(".")[0] in queued}
         if not self.noted:
             for name in batches:

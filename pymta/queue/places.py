@@ -31,6 +31,11 @@ def files() -> Iterator[str]:
             yield f"{place}/{name}"
 
 
+def being_written() -> list[str]:
+    """The paths of the runner's own copies that are not published yet."""
+    return [f"in/qrun/tmp/{shard}/{name}" for shard in names("in/qrun/tmp") for name in names(f"in/qrun/tmp/{shard}")]
+
+
 def find(id: str) -> str | None:
     """The path of the queue file with this id, wherever it stands; None if it has left the queue."""
     return next((path for path in files() if os.path.basename(path).partition(".")[0] == id), None)

@@ -16,7 +16,7 @@ from collections.abc import Iterable
 
 from pymta import clock, durable, log, outcome
 from pymta.formats import queuefile, report
-from pymta.formats.queuefile import LOCAL, REMOTE, Envelope, Record, Recipient
+from pymta.formats.queuefile import LOCAL, REMOTE, SHARDS, Envelope, Record, Recipient
 from pymta.message import dsn, header
 from pymta.outcome import Outcome
 from pymta.queue import schedule
@@ -66,8 +66,9 @@ class Runner:
 
     def _tidy_drops(self) -> None:
         """A drop that was never finished belongs to a program that is long gone."""
-        for name in names("in/inject/tmp"):
-            path = f"in/inject/tmp/{name}"
+        top = "in/inject/tmp"
+        flat = [name for name in names(top) if len(name) > 1]
+        for path in (f"{top}/{name}" for name in flat + [f"{shard}/{name}" for shard in SHARDS for name in names(f"{top}/{shard}")]):
             try:
                 if clock.now() - os.lstat(path).st_mtime > _DROP_TMP_MAX_AGE_S:
                     durable.unlink_if_there(path)

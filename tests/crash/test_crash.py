@@ -12,7 +12,7 @@ from collections import Counter
 
 import pytest
 
-from pymta import clock
+from pymta import clock, layout
 from pymta.formats import queuefile
 from tests.crash.model import SYNCS, Call, Disk, Recording, read_tree, write_tree
 from tests.queuebox import BODY, USERS, Box
@@ -241,7 +241,7 @@ def broken(box: Box, seen: Counter, promised: list, everything: list) -> str:
                 return f"{mark!r} for {who}: lost"
             elif count > 1:
                 return f"{mark!r} for {who}: {count} times"
-    for place in ("in/smtpd/tmp", "in/qrun/tmp", "split", "publishing", "report/local/new", "report/remote/new"):
+    for place in (*(f"in/{who}/tmp/{shard}" for who in ("smtpd", "qrun") for shard in layout.SHARDS), "split", "publishing", "report/local/new", "report/remote/new"):
         if left := os.listdir(place):
             return f"debris in {place}: {left}"
     for user in USERS:
