@@ -15,7 +15,7 @@ def parse(text: str) -> tuple[list[tuple[int, str, str]], list[tuple[int, str]]]
     rows: list[tuple[int, str, str]] = []
     complaints: list[tuple[int, str]] = []
     for number, line in enumerate(text.removeprefix("\ufeff").split("\n"), 1):
-        line = _without_comment(line).strip()
+        line = without_comment(line).strip()
         if not line:
             continue
         key, equals, value = line.partition("=")
@@ -27,7 +27,8 @@ def parse(text: str) -> tuple[list[tuple[int, str, str]], list[tuple[int, str]]]
     return rows, complaints
 
 
-def _without_comment(line: str) -> str:
+def without_comment(line: str) -> str:
+    """line up to a "#" at its start or after a blank."""
     if line.startswith("#"):
         return ""
     at = min((i for i in (line.find(" #"), line.find("\t#")) if i >= 0), default=-1)

@@ -25,6 +25,7 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass
 
+from pymta.formats.conf import without_comment
 from pymta.formats.live import Live, Tell, tell
 from pymta.message import address as addresses
 
@@ -54,7 +55,7 @@ def decode(data: bytes) -> Table:
     """The table of a file's bytes.  Never raises."""
     table = Table({}, [])
     for number, raw in enumerate(data.split(b"\n"), 1):
-        words = _without_comment(raw.decode("utf-8", "backslashreplace")).split()
+        words = without_comment(raw.decode("utf-8", "backslashreplace")).split()
         if not words:
             continue
         try:
@@ -177,10 +178,3 @@ def _is_ip(text: str) -> bool:
     except ValueError:
         return False
     return True
-
-
-def _without_comment(line: str) -> str:
-    if line.startswith("#"):
-        return ""
-    at = min((i for i in (line.find(" #"), line.find("\t#")) if i >= 0), default=-1)
-    return line if at < 0 else line[:at]

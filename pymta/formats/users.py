@@ -21,6 +21,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from pymta.formats.conf import without_comment
 from pymta.message import address as addresses
 
 HOME_MAX_OCTETS = 1024
@@ -57,7 +58,7 @@ def decode(data: bytes) -> Users:
     """The users of a file's bytes.  Never raises."""
     users = Users({}, {}, [])
     for number, raw in enumerate(data.split(b"\n"), 1):
-        line = _without_comment(raw.decode("utf-8", "surrogateescape")).strip()
+        line = without_comment(raw.decode("utf-8", "surrogateescape")).strip()
         if not line:
             continue
         try:
@@ -115,10 +116,3 @@ def clean(text: str, limit: int = 80) -> str:
     """text made safe and short for a complaint."""
     shown = "".join(c if c.isprintable() else "?" for c in text)
     return shown if len(shown) <= limit else shown[:limit] + "..."
-
-
-def _without_comment(line: str) -> str:
-    if line.startswith("#"):
-        return ""
-    at = min((i for i in (line.find(" #"), line.find("\t#")) if i >= 0), default=-1)
-    return line if at < 0 else line[:at]
