@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from pymta import layout
 from pymta.formats import queuefile
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -19,8 +20,7 @@ PROGRAM = ROOT / "bin" / "pymta-inject"
 @pytest.fixture
 def home(tmp_path):
     """A directory with etc/ and an empty spool."""
-    for name in ("in/smtpd/new", "in/inject/tmp", "in/inject/new", "in/qrun/new", "split", "todo/local", "todo/remote", "later", "parked", "hold", "corrupt"):
-        (tmp_path / "spool" / name).mkdir(parents=True)
+    layout.make_spool(str(tmp_path / "spool"), single_uid=True)
     (tmp_path / "etc").mkdir()
     (tmp_path / "etc/pymta.conf").write_text(f"host.spool = {tmp_path}/spool\nhost.name = h.example\nqueue.free_min = 0\nqueue.size_max = 100K\n"
                                              "local.system_users = no\n")
@@ -34,7 +34,7 @@ def run(home: Path, *words: str, sent: bytes = b"Subject: x\n\nhello\n", program
 
 def drops(home: Path) -> list[tuple[queuefile.Envelope, bytes]]:
     """What stands in in/inject/new; nothing may be left in tmp."""
-    assert not os.listdir(home / "spool/in/inject/tmp")
+    assert not list((home / "spool/in/inject/tmp").rglob("*.*"))
     found = []
     for path in sorted((home / "spool/in/inject/new").iterdir()):
         fd = os.open(path, os.O_RDONLY)

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pymta import durable, hostname, settings
+from pymta import durable, hostname, layout, settings
 from pymta.formats import queuefile
 from pymta.message import dsn
 from pymta.programs import inject
@@ -236,8 +236,7 @@ def test_what_the_sender_wants_to_hear_is_kept():
 # ---- the drop ---------------------------------------------------------------------------------------------------------
 @pytest.fixture
 def spool(tmp_path):
-    for name in ("tmp", "new"):
-        (tmp_path / "in/inject" / name).mkdir(parents=True)
+    layout.make_spool(str(tmp_path), single_uid=True)
     yield tmp_path
     durable.tap = None
 
