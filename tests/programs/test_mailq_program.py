@@ -12,6 +12,7 @@ import pytest
 
 from pymta import layout
 from pymta.formats import queuefile
+from tests import running
 
 ROOT = Path(__file__).resolve().parents[2]
 IDS = queuefile.Ids()
@@ -96,3 +97,35 @@ def test_it_ends_quietly_when_interrupted(home):
     os.close(reader)
     _, errors = child.communicate(timeout=60)
     assert child.returncode in (0, 130) and b"Traceback" not in errors
+
+
+def test_a_running_queue(sandbox_factory):
+    """A mail that nobody takes: seen waiting, held, released, tried again and deleted, under a runner that runs."""
+    sandbox = sandbox_factory(transport=["remote.test=127.0.0.1:1"], set=["queue.retry=1h"])
+    etc = Path(sandbox.ends["etc"]).parent
+
+    def mailq(*words: str) -> subprocess.CompletedProcess:
+        return subprocess.run([sys.executable, str(ROOT / "bin/pymta-mailq"), "--etc", sandbox.ends["etc"], *words], capture_output=True, text=True,
+                              timeout=60, cwd=etc)
+
+    def row() -> dict:
+        rows = [json.loads(line) for line in mailq("--json").stdout.splitlines()]
+        return rows[0] if rows else {}
+
+    def waits(attempts: int) -> bool:
+        found = row()
+        return found.get("state") in ("later", "parked") and found["attempts"] >= attempts
+
+    assert sandbox.sendmail("-f", "alice@example.test", "somebody@remote.test").returncode == 0
+    running.wait_until(lambda: waits(1))
+    found = row()
+    assert found["sender"] == "alice@example.test" and found["owed"][0]["address"] == "somebody@remote.test" and found["owed"][0]["status"][0] == "4"
+    assert found["owed"][0]["text"] in mailq().stdout
+    assert mailq("hold", found["id"]).returncode == 0 and row()["state"] == "hold"
+    assert mailq("release", found["id"]).returncode == 0
+    running.wait_until(lambda: row().get("state") in ("later", "parked"))
+    tried = row()["attempts"]
+    assert mailq("retry", "--all").returncode == 0
+    running.wait_until(lambda: waits(tried + 1))
+    assert mailq("delete", found["id"], "--yes").returncode == 0
+    assert mailq().stdout == "the queue is empty\n" and mailq("show", found["id"]).returncode == 69
