@@ -9,11 +9,12 @@ import binascii
 import re
 
 _SHIFTED = re.compile(r"[^ -~]+").sub
+_STRAY = re.compile("[\ud800-\udc7f\udd00-\udfff]").search             # U+DC80-DCFF: octets of a folder's name that are no text
 _UNSHIFT = re.compile(rb"&([A-Za-z0-9+,]*)-")
 
 
 def encode(name: str) -> bytes:
-    """Text as modified UTF-7.  Lone surrogates come out as they are."""
+    """Text as modified UTF-7."""
     if name.isascii() and name.isprintable():
         return name.replace("&", "&-").encode("ascii")
     return _SHIFTED(_shift, name.replace("&", "&-")).encode("ascii")
@@ -49,6 +50,9 @@ def decode(name: bytes) -> str:
 def _unshift(base64: bytes) -> str:
     padded = base64.replace(b",", b"/") + b"=" * (-len(base64) % 4)
     try:
-        return binascii.a2b_base64(padded, strict_mode=True).decode("utf-16-be")
+        text = binascii.a2b_base64(padded, strict_mode=True).decode("utf-16-be", "surrogatepass")
     except (binascii.Error, UnicodeDecodeError):
         raise ValueError("not modified UTF-7") from None
+    if _STRAY(text):
+        raise ValueError("not modified UTF-7")
+    return text

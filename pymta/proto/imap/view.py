@@ -82,7 +82,7 @@ class View:
             if uid:
                 first, last = bisect_left(messages, first, key=_uid), bisect_right(messages, last, key=_uid)
             else:
-                first -= 1
+                first, last = min(first, count) - 1, min(last, count)
             if first < last:
                 ranges.append((first, last))
         if len(ranges) == 1:
