@@ -13,7 +13,12 @@ import pytest
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 sys.path.insert(0, ROOT)
 
+from hypothesis import settings                                                             # noqa: E402
+
 from tests import running                                                                   # noqa: E402
+
+settings.register_profile("pymta", deadline=None, print_blob=True)      # a busy machine is no reason to fail
+settings.load_profile("pymta")
 
 
 def pytest_collection_modifyitems(items):

@@ -24,6 +24,7 @@ from pymta import durable, log
 READY_S = 60.0                                          # a busy machine may take long; two cores take about 3 s
 STOP_S = 8.0                                            # then SIGKILL; all is gone within 10 s
 LOOK_S = 60.0                                           # a slow look for processes nobody told us about
+_SOON_S = (0.1, 0.3, 0.6, 1.0, 3.0, 10.0)               # looks after one another when something has ended or begun
 _AGAIN_S = (0.0, 0.1, 0.5, 1.0, 2.0, 5.0)               # before a daemon is started for the nth time within a minute
 
 
@@ -125,7 +126,7 @@ class Supervisor:
         self.watched: dict[int, int] = {}               # pid -> pidfd
         self.published = False
         self.look_at = 0.0                              # when to look for processes next
-        self.looks: list[float] = []                    # further looks soon, because something is on the move
+        self.looks = 0                                  # how many of _SOON_S have been taken
         self.poll = select.poll()
         self.wake, wake = socket.socketpair()
         for sock in (self.wake, wake):
@@ -197,7 +198,7 @@ class Supervisor:
     def turn(self, end: float | None = None) -> None:
         """Wait for the next thing and deal with it; at most until end (monotonic seconds)."""
         now = time.monotonic()
-        times = [self.look_at, *self.looks, *(daemon.again_at for daemon in self.daemons if not daemon.pid)]
+        times = [self.look_at, *(daemon.again_at for daemon in self.daemons if not daemon.pid)]
         times += [end] if end is not None else []
         for descriptor, _ in self.poll.poll(max(0.0, min(times) - now) * 1000 + 1):
             self.deal(descriptor)
@@ -217,11 +218,11 @@ class Supervisor:
         for daemon in self.daemons:
             if descriptor == daemon.notice.fileno():
                 daemon.heard()
-                self.look_soon(0.05)
+                self.look_soon()
         for pid, number in list(self.watched.items()):
             if descriptor == number:
                 self.forget(pid)
-                self.look_soon(0.05, 0.7, 2.0)          # its parent may need a moment to replace it
+                self.look_soon()                        # its parent may need a moment to replace it
 
     def reap(self) -> None:
         while True:
@@ -261,18 +262,17 @@ class Supervisor:
         for daemon in self.daemons:
             if not daemon.pid and daemon.again_at <= now:
                 daemon.start(self.log_path, dict(self.environment))
-                self.look_soon(0.0)
+                self.look_soon()
 
     # ---- who is running -----------------------------------------------------------------------------------------------
-    def look_soon(self, *seconds: float) -> None:
-        now = time.monotonic()
-        self.looks = sorted({*self.looks, *(now + s for s in seconds)})[:8]
+    def look_soon(self) -> None:
+        """Something is on the move: look in a moment, and a few times more."""
+        self.looks = 0
+        self.look_at = min(self.look_at, time.monotonic() + _SOON_S[0])
 
     def look_if_due(self) -> None:
-        now = time.monotonic()
-        if now < self.look_at and not (self.looks and self.looks[0] <= now):
+        if time.monotonic() < self.look_at:
             return
-        self.looks = [at for at in self.looks if at > now + 0.05]
         before = self.pids
         self.look()
         if self.published and self.pids != before:
@@ -280,7 +280,8 @@ class Supervisor:
 
     def look(self) -> None:
         """Find all processes of each daemon, and ask to be told when one of them ends."""
-        self.look_at = time.monotonic() + LOOK_S
+        self.looks += 1
+        self.look_at = time.monotonic() + (_SOON_S[self.looks] if self.looks < len(_SOON_S) else LOOK_S)
         self.pids = processes({daemon.name: daemon.pid for daemon in self.daemons})
         living = {pid for pids in self.pids.values() for pid in pids}
         for pid in set(self.watched) - living:
