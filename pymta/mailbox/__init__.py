@@ -9,7 +9,8 @@
     store.close(folder)
 
 Nothing here is asynchronous, and every call may be made from any thread (one at a time per Folder goes on).  Whoever
-runs an asyncio loop calls attach(loop) once: from then on what others do to an open Maildir reaches the listeners unasked.
+runs an asyncio loop calls attach(loop) once: from then on what others do to an open Maildir reaches the listeners unasked,
+from a thread.
 Every change on disk goes through durable; what a call returned is on disk (flags alone may be undone by a power cut).
 """
 from pymta.mailbox.folder import Folder

@@ -58,6 +58,7 @@ class Folder:
         self.messages: list[Message] = []
         self.vanished = False
         self.users = 0
+        self.look_is_due = False                        # for attach()
         self.in_new: set[int] = set()                   # UIDs whose files lie in new/
         self._by_base: dict[bytes, Message] = {}
         self._by_uid: dict[int, Message] = {}
@@ -115,7 +116,8 @@ class Folder:
     def add_listener(self, told: Callable[[Changes], None]) -> None:
         """told is called with every change of this folder, in order, within the call that made or found it.
 
-        It must not call back into the folder's writing methods.  With attach(loop), changes by others come from the loop.
+        It may be called in any thread, and must not call back into the folder's writing methods.  Whoever wants messages and
+        the changes since as one step holds folder.mutex while it copies the one and asks for the other.
         """
         self._listeners.append(told)
 

@@ -5,7 +5,8 @@ import asyncio
 import builtins
 import os
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
 from lockfile import LockTimeout
@@ -374,31 +375,39 @@ def _make_above(home: bytes) -> None:
 
 
 def attach(loop: asyncio.AbstractEventLoop) -> None:
-    """Let loop notice what others do to open folders and tell the listeners, and look at each every minute besides."""
+    """Let loop notice what others do to open folders, and look at each every minute besides.
+
+    The looking is done in a thread of its own, and the listeners are told from there: a folder may be busy for a while."""
+    looker = ThreadPoolExecutor(1, thread_name_prefix="look")
     try:
         watcher = watch.shared()
     except OSError as error:
         log.event("trouble", why=f"no inotify, looking every {SLOW_LOOK_S:.0f} s instead: {error}")
     else:
-        loop.add_reader(watcher.fileno(), _heard, watcher)
-    loop.call_later(SLOW_LOOK_S, _slow_look, loop)
+        loop.add_reader(watcher.fileno(), _heard, watcher, looker)
+    loop.call_later(SLOW_LOOK_S, _slow_look, loop, looker)
 
 
-def _heard(watcher: watch.Watcher) -> None:
+def _heard(watcher: watch.Watcher, looker: ThreadPoolExecutor) -> None:
     watcher.drain()
-    _sync(lambda folder: folder.scanner.pending)
+    for folder in list(_folders.values()):
+        if folder.scanner.pending and not folder.look_is_due:
+            folder.look_is_due = True
+            looker.submit(_sync, folder)
 
 
-def _slow_look(loop: asyncio.AbstractEventLoop) -> None:
-    loop.call_later(SLOW_LOOK_S, _slow_look, loop)
-    _sync(lambda folder: folder.users > 0)
+def _slow_look(loop: asyncio.AbstractEventLoop, looker: ThreadPoolExecutor) -> None:
+    loop.call_later(SLOW_LOOK_S, _slow_look, loop, looker)
+    for folder in list(_folders.values()):
+        if folder.users:
+            looker.submit(_sync, folder)
 
 
-def _sync(which: Callable[[Folder], bool]) -> None:
-    for folder in [folder for folder in list(_folders.values()) if which(folder)]:
-        try:
-            folder.sync()
-        except OSError as error:
-            log.event("trouble", mailbox=folder.directory, why=str(error))
-        except Exception as error:
-            log.bug(f"sync of {folder.name}", error)
+def _sync(folder: Folder) -> None:
+    folder.look_is_due = False
+    try:
+        folder.sync()
+    except OSError as error:
+        log.event("trouble", mailbox=folder.directory, why=str(error))
+    except Exception as error:
+        log.bug(f"sync of {folder.name}", error)
