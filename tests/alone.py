@@ -79,7 +79,8 @@ class Alone:
             return [line for line in file.read().splitlines() if not word or f": {word} " in line]
 
     def names(self, place: str) -> list[str]:
-        return sorted(os.listdir(os.path.join(self.spool, place)))
+        """The files in a place of the spool, also in its subdirectories."""
+        return sorted(name for _, _, names in os.walk(os.path.join(self.spool, place)) for name in names)
 
     def queued(self, intake: str) -> list[tuple[queuefile.Envelope, bytes]]:
         """(envelope, message) of everything in an intake's new/, in the order of arrival."""
@@ -93,6 +94,6 @@ class Alone:
         return out
 
     def empty(self, intake: str) -> None:
-        for part in ("tmp", "new"):
-            for name in self.names(f"{intake}/{part}"):
-                os.unlink(os.path.join(self.spool, intake, part, name))
+        for top, _, names in os.walk(os.path.join(self.spool, intake)):
+            for name in names:
+                os.unlink(os.path.join(top, name))

@@ -21,7 +21,7 @@ from pymta.message import header, received
 from pymta.outcome import Outcome
 from pymta.proto import sasl
 from pymta.proto import smtp_server as smtp
-from pymta.queue import intake
+from pymta.queue import committer, intake
 from pymta.routing import Router
 
 NAME = "pymta-smtpd"
@@ -45,9 +45,9 @@ class Office:
         self.hops_max: int = given["queue.hops_max"]
         self.recipients_max: int = given["queue.recipients_max"]
         self.router = Router(given)
-        self.intake = intake.Intake(INTAKE, syncfs=intake.has_own_filesystem(".", given["queue.own_filesystem"]))
+        self.intake = committer.Committer(worker, INTAKE, "commit", syncfs=intake.has_own_filesystem(".", given["queue.own_filesystem"]))
         self.disk = policy.Disk(INTAKE, given["queue.free_min"])
-        self.passwords = auth.Passwords(worker) if worker.service.helpers else None
+        self.passwords = auth.Passwords(worker)
         self.trusts = lru_cache(10_000)(self._trusts)
         self._troubled = -_TROUBLE_EVERY_S
 
@@ -209,7 +209,6 @@ class Session(serve.Session):
     async def _login(self, event: smtp.Login) -> None:
         credentials = event.credentials
         try:
-            assert self.office.passwords is not None
             login = await self.office.passwords.check(credentials.name, credentials.password, peer=self.client.address,
                                                       service=self.wire.listener)
         except auth.Trouble:
@@ -331,8 +330,11 @@ def service(given: settings.Settings) -> serve.Service:
         office = Office(worker)
         return lambda wire: Session(wire, office)
 
+    def commit(given: settings.Settings, clients: serve.Clients) -> None:
+        committer.helper_main(given, clients, INTAKE)
+
     return serve.Service(NAME, listeners, open_worker, tls_listeners=frozenset(("submissions",)), workers=given["smtp.workers"],
-                         sessions_max=given["smtp.sessions_max"], account=NAME, helpers={"auth": (auth.ACCOUNT, auth.helper_main)},
+                         sessions_max=given["smtp.sessions_max"], account=NAME, helpers={"auth": (auth.ACCOUNT, auth.helper_main), "commit": (NAME, commit)},
                          full=outcome.TOO_MANY_CONNECTIONS.smtp())
 
 

@@ -464,3 +464,32 @@ def test_header_of_a_submission_must_end(secure: Alone) -> None:
             client.sendmail("alice@example.test", ["bob@example.test"], "X: " + "y" * 70 + "\r\n" + ("Z: " + "y" * 70 + "\r\n") * 5000 + "Bcc: a@b\r\n\r\n")
         assert caught.value.smtp_code == 552
     assert secure.names(f"{INTAKE}/new") == secure.names(f"{INTAKE}/tmp") == []
+
+
+# ---- children that die ----------------------------------------------------------------------------------------------------
+def children(daemon: Alone) -> list[int]:
+    with open(f"/proc/{daemon.process.pid}/task/{daemon.process.pid}/children", encoding="ascii") as file:
+        return [int(word) for word in file.read().split()]
+
+
+def test_any_child_may_be_killed() -> None:
+    """Worker, password child, committing child: each comes back, nothing that was acknowledged is lost, nothing is refused for good."""
+    with Alone("pymta-smtpd", ("smtp",), {"smtp.workers": "1"}, FILES) as daemon:
+        acknowledged = set()
+        for number, pid in enumerate([0, *children(daemon)]):
+            if pid:
+                os.kill(pid, 9)
+            end, attempt = time.monotonic() + 20, 0
+            while number not in acknowledged:
+                assert time.monotonic() < end, daemon.log()
+                attempt += 1
+                try:
+                    with ready(daemon) as peer:
+                        codes = peer.say(TO_ALICE + b"Subject: %d %d\r\n\r\n.\r\n" % (number, attempt), 4)
+                        assert 250 <= max(codes) < 500 or codes[3] == 0
+                        if codes[3] == 250:
+                            acknowledged.add(number)
+                except (AssertionError, ConnectionError):
+                    time.sleep(0.05)
+        subjects = [email.message_from_bytes(message)["Subject"].split()[0] for _, message in daemon.queued(INTAKE)]
+        assert {int(word) for word in subjects} == acknowledged == {0, 1, 2, 3} and not daemon.log("bug")

@@ -1,0 +1,221 @@
+"""committer: one group commit for all workers of a daemon, in a child of its own.
+
+    worker    draft written and closed in tmp/       "NAME NAME ...\\n"      ─▶  child: intake.publish: sync, rename into new/, sync
+              250                                 ◀─  "NAME 0\\nNAME 28\\n..."
+
+What a worker's loop finished in one turn goes over in one line; what all workers sent while one sync ran is the next batch, so
+the busier the host, the fewer syncs a message costs.  The numbers are those of errno, 0 for a message that is ours.
+
+A thread in each worker did the same, but every system call of it takes the interpreter's lock away from the worker and
+gives it back: 0.1 ms processor time per message, as much as all of SMTP (measured, 20 sessions, 4 KiB).
+
+If the child dies, what it was asked for is answered "try again" and taken back where that is possible; what it had published but
+could not tell may be delivered and come a second time, as where a connection breaks before the 250 (RFC 5321 §4.1.1.5).
+"""
+from __future__ import annotations
+
+import asyncio
+import errno
+import os
+import select
+import socket
+from typing import TYPE_CHECKING
+
+from pymta import clock, durable
+from pymta.formats import queuefile
+from pymta.queue import intake
+from pymta.settings import Settings
+
+if TYPE_CHECKING:
+    from pymta.serve import Clients, Worker
+
+_CHUNK_OCTETS = 1 << 16
+
+
+class Committer:
+    """The worker's end: intake.Intake for workers that share one child.  directory: the intake, below the working directory."""
+
+    def __init__(self, worker: "Worker", directory: str, helper: str, *, syncfs: bool) -> None:
+        self.directory = directory
+        self.syncfs = syncfs
+        self.ids = queuefile.Ids()
+        self._loop = worker.loop
+        self._sock: socket.socket | None = None
+        self._in = self._out = b""
+        self._ready: list[bytes] = []                   # names that this turn of the loop has finished
+        self._asked: dict[bytes, tuple[intake.Draft, asyncio.Future[None]]] = {}
+        self._connect(worker.helper(helper, self._connect))
+
+    def draft(self, envelope: queuefile.Envelope) -> intake.Draft:
+        """A new draft; the envelope must have its recipients.  It gets its id here if it has none."""
+        if not envelope.id:
+            envelope.id = self.ids.new(clock.now())
+        return intake.Draft(self.directory, envelope)
+
+    def submit(self, draft: intake.Draft) -> asyncio.Future[None]:
+        """Done when the message is on disk and in new/.  Raises OSError, now or from the future: then nothing was taken."""
+        try:
+            if self._sock is None:
+                raise OSError(errno.EAGAIN, "the child that commits is away")
+            draft.finish()
+            if not self.syncfs:
+                draft.start_sync()                      # the disk may begin while the child is still busy with others
+            draft.close()
+        except OSError:
+            draft.discard()
+            raise
+        future: asyncio.Future[None] = self._loop.create_future()
+        name = draft.name.encode("ascii")
+        self._asked[name] = draft, future
+        if not self._ready:
+            self._loop.call_soon(self._flush)
+        self._ready.append(name)
+        return future
+
+    # ---- inside -------------------------------------------------------------------------------------------------------
+    def _connect(self, sock: socket.socket) -> None:
+        self._drop()
+        sock.setblocking(False)
+        self._sock = sock
+        self._loop.add_reader(sock.fileno(), self._readable)
+
+    def _drop(self) -> None:
+        """The child is gone."""
+        if self._sock is None:
+            return
+        sock, self._sock = self._sock, None
+        self._loop.remove_reader(sock.fileno())
+        self._loop.remove_writer(sock.fileno())
+        self._in = self._out = b""
+        self._ready.clear()
+        asked, self._asked = self._asked, {}
+        for draft, future in asked.values():
+            for path in (draft.path, f"{self.directory}/new/{draft.name}"):
+                try:
+                    durable.unlink_if_there(path)
+                except OSError:
+                    pass
+            if not future.done():
+                future.set_exception(OSError(errno.EAGAIN, "the child that commits ended"))
+
+    def _flush(self) -> None:
+        if self._sock is None or not self._ready:
+            return
+        idle = not self._out
+        self._out += b" ".join(self._ready) + b"\n"
+        self._ready.clear()
+        if idle:
+            self._writable()
+
+    def _writable(self) -> None:
+        assert self._sock is not None
+        try:
+            self._out = self._out[self._sock.send(self._out):]
+        except BlockingIOError:
+            pass
+        except OSError:
+            self._drop()
+            return
+        if self._out:
+            self._loop.add_writer(self._sock.fileno(), self._writable)
+        else:
+            self._loop.remove_writer(self._sock.fileno())
+
+    def _readable(self) -> None:
+        assert self._sock is not None
+        try:
+            data = self._sock.recv(_CHUNK_OCTETS)
+        except BlockingIOError:
+            return
+        except OSError:
+            data = b""
+        if not data:
+            self._drop()
+            return
+        whole, newline, self._in = (self._in + data).rpartition(b"\n")
+        words = whole.split()
+        for name, number in zip(words[::2], words[1::2]):
+            _, future = self._asked.pop(name)
+            if future.done():
+                continue                                # nobody waits for it any more; the message is taken all the same
+            if number == b"0":
+                future.set_result(None)
+            else:
+                future.set_exception(OSError(int(number), os.strerror(int(number))))
+
+
+class _Arrived(intake.Draft):
+    """A draft that a worker wrote and closed, known by its name alone."""
+
+    __slots__ = ()
+
+    def __init__(self, directory: str, name: str) -> None:
+        self.name = name
+        self.path = f"{directory}/tmp/{queuefile.shard(name)}/{name}"
+
+    def start_sync(self) -> None:
+        """Done by the worker."""
+
+    def sync(self) -> None:
+        durable.sync_file(self.path)
+
+    def close(self) -> None:
+        """Done by the worker."""
+
+    def discard(self) -> None:
+        try:
+            durable.unlink_if_there(self.path)
+        except OSError:
+            pass
+
+
+def helper_main(settings: Settings, clients: "Clients", directory: str) -> None:
+    """The child's life: publish what the workers ask for, everything that has come at a time, until the parent is gone."""
+    syncfs = intake.has_own_filesystem(".", settings["queue.own_filesystem"])
+    poll = select.epoll()
+    poll.register(clients.fileno(), select.EPOLLIN)
+    workers: dict[int, socket.socket] = {}
+    rests: dict[int, bytes] = {}
+    while True:
+        batch: list[intake.Draft] = []
+        owners: list[tuple[int, int]] = []              # (worker's descriptor, how many of the batch are its)
+        for fd, _ in poll.poll():
+            if fd == clients.fileno():
+                sock = clients.next()
+                if sock is None:
+                    return
+                workers[sock.fileno()], rests[sock.fileno()] = sock, b""
+                poll.register(sock.fileno(), select.EPOLLIN)
+                continue
+            data = _receive(workers[fd])
+            if not data:
+                poll.unregister(fd)
+                workers.pop(fd).close()
+                del rests[fd]
+                continue
+            whole, _, rests[fd] = (rests[fd] + data).rpartition(b"\n")
+            names = whole.decode("ascii").split()
+            batch += [_Arrived(directory, name) for name in names]
+            if names:
+                owners.append((fd, len(names)))
+        if batch:
+            results = intake.publish(directory, batch, syncfs=syncfs)
+            start = 0
+            for fd, count in owners:
+                pairs = zip(batch[start:start + count], results[start:start + count], strict=True)
+                start += count
+                _tell(workers[fd], "".join(f"{one.name} {(error.errno or errno.EIO) if error else 0}\n" for one, error in pairs))
+
+
+def _receive(sock: socket.socket) -> bytes:
+    try:
+        return sock.recv(_CHUNK_OCTETS)
+    except OSError:
+        return b""
+
+
+def _tell(sock: socket.socket, lines: str) -> None:
+    try:
+        sock.sendall(lines.encode("ascii"))
+    except OSError:
+        pass                                            # the worker has died; its clients saw no 250
