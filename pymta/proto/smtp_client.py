@@ -27,13 +27,14 @@ from typing import Callable
 
 from pymta import outcome
 from pymta.outcome import Outcome
-
-LINE_MAX_OCTETS = 2048                                  # RFC 5321 §4.5.3.1.5 says 512; some peers say more
-REPLY_MAX_LINES = 200
-TEXT_MAX_OCTETS = 8192                                  # of one reply; the rest is read and dropped
+from pymta.proto.smtp_reply import PeerError, Replies
+from pymta.proto.stuffing import Stuffing
 
 TOO_BIG_FOR_PEER = Outcome(552, "5.3.4", 65, "message too big for the other host")
 NEEDS_SMTPUTF8 = Outcome(553, "5.6.7", 65, "the other host takes no addresses outside ASCII")
+
+
+_ONE_LINE = frozenset(range(32)) | {127}
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,10 +107,7 @@ class SmtpClient:
         self.sent = 0
         self.closed = False
         self._out: list[bytes] = []
-        self._buffer = b""
-        self._lines: list[bytes] = []
-        self._line_count = 0
-        self._text_octets = 0
+        self._replies = Replies()
         self._script: deque[tuple[bytes, str, Handler, int]] = deque()
         self._expected: deque[tuple[str, Handler, int]] = deque([("greeting", self._on_greeting, 0)])
         self._deaf = False                              # between STARTTLS's 220 and the end of the handshake
@@ -133,28 +131,17 @@ class SmtpClient:
         events: list[Event] = []
         if self.closed:
             return events
-        if self._deaf:
-            self._break("talks in clear after its go-ahead for TLS", events)
-            return events
-        data = self._buffer + data if self._buffer else data
-        at = 0
-        while not self.closed:
-            end = data.find(b"\n", at)
-            if end < 0:
-                break
-            line, at = data[at:end].removesuffix(b"\r"), end + 1
-            if self._deaf:                              # RFC 3207 §5: whoever stands between could have put it there
-                self._break("sends bytes after its go-ahead for TLS", events)
-            elif len(line) > LINE_MAX_OCTETS:
-                self._break("sends a reply line that is too long", events)
-            else:
-                self._reply_line(line, events)
-        self._buffer = data[at:]
-        if not self.closed and self._buffer:
-            if self._deaf:
-                self._break("sends bytes after its go-ahead for TLS", events)
-            elif len(self._buffer) > LINE_MAX_OCTETS:
-                self._break("sends a reply line that is too long", events)
+        self._replies.feed(data)
+        try:
+            while not self.closed:
+                if self._deaf and self._replies.pending:        # RFC 3207 §5: whoever stands between could have put it there
+                    raise PeerError("sends bytes after its go-ahead for TLS")
+                reply = self._replies.next()
+                if reply is None:
+                    break
+                self._reply(*reply, events)
+        except PeerError as error:
+            self._close(outcome.BAD_PEER.because(f"the other host {error}"), False, events)
         return events
 
     def secured(self) -> None:
@@ -221,36 +208,17 @@ class SmtpClient:
         return self._expected[0][0] if self._expected else "nothing"
 
     # ---- replies ------------------------------------------------------------------------------------------------------
-    def _reply_line(self, line: bytes, events: list[Event]) -> None:
-        """RFC 5321 §4.2:  *(code "-" [text] CRLF) code [SP text] CRLF"""
-        code, mark = line[:3], line[3:4]
-        if not (code.isdigit() and len(code) == 3 and b"2" <= code[:1] <= b"5" and mark in (b" ", b"-", b"")):
-            self._break(f"says {outcome.clean(line[:80].decode('latin-1'))!r}, which is no reply", events)
-            return
-        self._line_count += 1
-        if self._line_count > REPLY_MAX_LINES:
-            self._break("sends a reply of too many lines", events)
-            return
-        if self._text_octets < TEXT_MAX_OCTETS:
-            self._lines.append(line[4:])
-            self._text_octets += len(line)
-        if mark != b"-":
-            lines, self._lines, self._line_count, self._text_octets = self._lines, [], 0, 0
-            self._reply(code, lines, events)
-
-    def _reply(self, code: bytes, lines: list[bytes], events: list[Event]) -> None:
-        answer = read_reply(code, lines)
+    def _reply(self, answer: Outcome, lines: tuple[bytes, ...], events: list[Event]) -> None:
         if answer.reply == 421:                         # RFC 5321 §3.8: at any time, and to any command
             self._close(answer, True, events)
         elif self._stuffing:
             self._early_reply(answer, events)
         elif not self._expected:
-            self._break(f"says {answer.text!r} unasked", events)
+            raise PeerError(f"says {answer.text!r} unasked")
         else:
             stage, handler, number = self._expected.popleft()
             if answer.reply < 400 and (answer.reply >= 300) != (stage == "DATA"):
-                self._break(f"answers {answer.text!r} to {stage}", events)
-                return
+                raise PeerError(f"answers {answer.text!r} to {stage}")
             if handler == self._on_ehlo and answer.delivered:
                 self._read_extensions(lines[1:])
             handler(number, answer, events)
@@ -258,7 +226,7 @@ class SmtpClient:
     def _early_reply(self, answer: Outcome, events: list[Event]) -> None:
         """The peer refuses the message before it has seen the end: believe a no, never a yes."""
         if answer.delivered or answer.reply < 400:
-            self._break(f"says {answer.text!r} before the message has ended", events)
+            raise PeerError(f"says {answer.text!r} before the message has ended")
         else:
             self._close(answer, True, events)
 
@@ -286,7 +254,7 @@ class SmtpClient:
         else:
             self._close(answer, True, events)
 
-    def _read_extensions(self, lines: list[bytes]) -> None:
+    def _read_extensions(self, lines: tuple[bytes, ...]) -> None:
         for line in lines:
             keyword, _, parameters = line.strip().partition(b" ")
             self.extensions[keyword.upper()] = parameters.strip()
@@ -348,8 +316,7 @@ class SmtpClient:
 
     def _on_rset(self, _: int, answer: Outcome, events: list[Event]) -> None:
         if not answer.delivered:
-            self._break(f"answers RSET with {answer.text!r}", events)
-            return
+            raise PeerError(f"answers RSET with {answer.text!r}")
         self._dirty = False
         self._run(events)
 
@@ -385,7 +352,7 @@ class SmtpClient:
                 self._stuffing = Stuffing()
                 events.append(SEND_BODY)
             elif self.lmtp or self._refused:            # RFC 2033 §4.2 forbids it; and whose message would that be?
-                self._break("wants a message for nobody", events)
+                raise PeerError("wants a message for nobody")
             else:                                       # RFC 2920 §3.1: end it at once
                 self._say(b".\r\n", "the final reply", self._on_ignored)
             return
@@ -429,9 +396,6 @@ class SmtpClient:
         self.sent += 1
         events.append(READY)
 
-    def _break(self, text: str, events: list[Event]) -> None:
-        self._close(outcome.BAD_PEER.because(f"the other host {text}"), False, events)
-
     def _close(self, why: Outcome, said: bool, events: list[Event]) -> None:
         self.closed = True
         stale = self._transaction is not None and self.sent > 0 and not self._answered
@@ -444,67 +408,3 @@ class SmtpClient:
         self._transaction = None
         self._stuffing = None
         events.append(Closed(why, said))
-
-
-_ONE_LINE = frozenset(range(32)) | {127}
-
-
-def read_reply(code: bytes, lines: list[bytes]) -> Outcome:
-    """The outcome of a reply: code and enhanced status (RFC 2034 §4; class.0.0 where there is none), text: the reply as
-    one printable line, code first, the codes of further lines left out."""
-    first = lines[0] if lines else b""
-    status, texts = _status(code, first), [first]
-    given = status is not None
-    for line in lines[1:]:
-        texts.append(line.removeprefix(status) if status is not None else line)
-    text = outcome.clean(b" ".join((code, *texts)).decode("utf-8", "replace"))
-    kind = code[:1].decode("ascii")
-    exit = {"2": 0, "3": 0, "4": 75}.get(kind, 69)
-    return Outcome(int(code), status.decode("ascii") if given and status else f"{kind}.0.0", exit, text)
-
-
-def _status(code: bytes, text: bytes) -> bytes | None:
-    """RFC 3463 §2:  class "." 1*3DIGIT "." 1*3DIGIT, of the same class as the code."""
-    word = text.split(b" ", 1)[0]
-    parts = word.split(b".")
-    if len(parts) == 3 and parts[0] == code[:1] and all(part.isdigit() and len(part) <= 3 for part in parts):
-        return word
-    return None
-
-
-class Stuffing:
-    """A message with LF line ends -> what goes over the wire: CR LF ends, dots doubled (RFC 5321 §4.5.2), the last line
-    ended, then the lone dot.  A CR of the message before LF is part of the line end, any other becomes a blank: a bare CR
-    or LF on the wire is how messages are smuggled past the next host."""
-
-    __slots__ = ("_line_start", "_held")
-
-    def __init__(self) -> None:
-        self._line_start = True
-        self._held = b""
-
-    def feed(self, chunk: bytes) -> bytes:
-        if self._held or b"\r" in chunk:
-            chunk = self._without_cr(chunk)
-        if not chunk:
-            return b""
-        out = chunk.replace(b"\n", b"\r\n")
-        if b"\n." in chunk:
-            out = out.replace(b"\n.", b"\n..")
-        if self._line_start and chunk[:1] == b".":
-            out = b"." + out
-        self._line_start = chunk[-1:] == b"\n"
-        return out
-
-    def _without_cr(self, chunk: bytes) -> bytes:
-        chunk = self._held + chunk
-        self._held = b"\r" if chunk[-1:] == b"\r" else b""
-        if self._held:
-            chunk = chunk[:-1]
-        return chunk.replace(b"\r\n", b"\n").replace(b"\r", b" ")
-
-    def end(self) -> bytes:
-        if self._held:                                  # the CR was the whole end of the last line
-            self._held = b""
-            return b"\r\n.\r\n"
-        return b".\r\n" if self._line_start else b"\r\n.\r\n"

@@ -26,6 +26,7 @@ from pymta.resolver import Hosts, Resolver
 FIRST_WINDOW = 2.0
 TRIES_MAX = 6                       # addresses tried for one connection
 BAD_ADDRESS_S = 60.0                # how long an address that failed is tried last
+KEPT_EACH = 100                     # messages at hand for one destination, so that a slow one does not use up the room of all
 FORGET_S = 300.0                    # how long an unused destination's window is remembered
 
 
@@ -57,13 +58,17 @@ class Pool:
         self.waiting: dict[Destination, None] = {}      # destinations that want one more, in order
         self.stopping = False
 
-    def enqueue(self, share: Share, route: Route) -> None:
-        """Give a share to its destination."""
+    def enqueue(self, share: Share, route: Route) -> bool:
+        """Give a share to its destination.  Whether it will be sent soon; if not, its file is not kept at hand."""
         destination = self.destinations.get(share.destination)
         if destination is None:
             destination = self.destinations[share.destination] = Destination(self, share.destination, route)
         destination.queue.append(share)
         destination.pump()
+        if len(destination.queue) <= KEPT_EACH:
+            return True
+        self.jobs.let_go(share)
+        return False
 
     def may_open(self, destination: Destination) -> bool:
         """Whether there is room for one more connection; else one that is idle elsewhere is closed, and the destination waits."""

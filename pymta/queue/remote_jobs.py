@@ -115,9 +115,9 @@ _FIRST = (0,)                       # the numbers of nearly every share
 
 
 class Jobs:
-    """transports: where mail goes; enqueue(share, route): give it to its destination; is_own: whether an IP address is this host's."""
+    """transports: where mail goes; enqueue(share, route): give it to its destination; whether it goes soon; is_own: whether an IP address is this host's."""
 
-    def __init__(self, transports: Transports, enqueue: Callable[[Share, Route], None], reporter: Reporter, *, recipients_max: int,
+    def __init__(self, transports: Transports, enqueue: Callable[[Share, Route], bool], reporter: Reporter, *, recipients_max: int,
                  is_own: Callable[[str], bool]) -> None:
         self.transports = transports
         self.enqueue = enqueue
@@ -134,7 +134,7 @@ class Jobs:
 
     # ---- in -----------------------------------------------------------------------------------------------------------
     def admit(self, name: str) -> bool:
-        """Look into a file and hand out its shares.  Whether it is still in memory afterwards."""
+        """Look into a file and hand out its shares.  False: it was read in vain, for it has to wait."""
         if name in self or not name.endswith(SUFFIX) or name.startswith("."):
             return True
         opened = self._open(name)
@@ -155,10 +155,9 @@ class Jobs:
         else:
             opened.close()
         job.pending = len(shares) + 1                   # 1: so that it cannot end before all are handed out
-        for share, route in shares:
-            self.enqueue(share, route)
+        soon = all([self.enqueue(share, route) for share, route in shares])
         self._one_less(job)
-        return keep or not shares
+        return soon and (keep or not shares)
 
     def _open(self, name: str) -> Opened | None:
         try:
@@ -236,11 +235,15 @@ class Jobs:
 
     def ended(self, share: Share) -> None:
         """A share needs nothing more: each of its recipients has a result, or will be tried at the next start."""
+        self.let_go(share)
+        self._one_less(share.job)
+
+    def let_go(self, share: Share) -> None:
+        """Keep the file of a share no longer at hand: it is opened again when its turn comes."""
         if share.opened is not None:
             share.opened.close()
             share.opened = None
             self.kept -= 1
-        self._one_less(share.job)
 
     # ---- out ----------------------------------------------------------------------------------------------------------
     def _one_less(self, job: Job) -> None:

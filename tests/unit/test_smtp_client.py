@@ -4,8 +4,9 @@ from __future__ import annotations
 import pytest
 from hypothesis import given, strategies as st
 
-from pymta.proto.smtp_client import (LINE_MAX_OCTETS, REPLY_MAX_LINES, Closed, Ready, Result, SendBody, SmtpClient, StartTls, Stuffing,
-                                     Transaction, read_reply)
+from pymta.proto.smtp_client import Closed, Ready, Result, SendBody, SmtpClient, StartTls, Transaction
+from pymta.proto.smtp_reply import LINE_MAX_OCTETS, REPLY_MAX_LINES, read_reply
+from pymta.proto.stuffing import Stuffing
 
 TO_ONE = Transaction(b"ann@a.example", (b"bob@b.example",), 100, False)
 TO_THREE = Transaction(b"ann@a.example", (b"r0@b.example", b"r1@b.example", b"r2@b.example"), 100, False)
@@ -378,7 +379,7 @@ def test_goodbye(talk: Talk) -> None:
     (b"452", [b"4.5.3"], "4.5.3", "452 4.5.3"),
 ])
 def test_read_reply(code: bytes, lines: list[bytes], status: str, text: str) -> None:
-    answer = read_reply(code, lines)
+    answer = read_reply(code, tuple(lines))
     assert (answer.reply, answer.status, answer.text) == (int(code), status, text)
 
 
