@@ -49,6 +49,8 @@ def _escape(value: object) -> str:
     text = value.decode("utf-8", "backslashreplace") if isinstance(value, (bytes, bytearray)) else str(value)
     if text and text.isascii() and text.isprintable() and " " not in text and '"' not in text:
         return text
+    if text.isprintable() and '"' not in text and "\\" not in text:
+        return f'"{text}"'
     out = "".join(c if c.isprintable() and c not in '"\\' else _control(c) for c in text)
     return f'"{out}"'
 

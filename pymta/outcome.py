@@ -51,7 +51,7 @@ class Outcome:
 def clean(text: str, limit: int = 400) -> str:
     """text as one printable ASCII line of at most limit characters."""
     flat = " ".join(text.split())
-    safe = "".join(c if 32 <= ord(c) < 127 else "?" for c in flat)
+    safe = flat if flat.isascii() and flat.isprintable() else "".join(c if 32 <= ord(c) < 127 else "?" for c in flat)
     return safe if len(safe) <= limit else safe[: limit - 3] + "..."
 
 
