@@ -128,7 +128,7 @@ class Store:
 
     def __init__(self) -> None:
         self.folders = {name: Folder(name) for name in ("INBOX", *SPECIAL_USE)}
-        self.subscribed = list(self.folders)
+        self.subscribed = list(SPECIAL_USE)
 
     def list(self) -> list[str]:
         return sorted(self.folders, key=lambda name: (name != "INBOX", name))
