@@ -14,8 +14,10 @@ import os
 import sys
 from concurrent.futures import ThreadPoolExecutor
 
-from pymta import durable, hashes, layout
+from pymta import durable, hashes, layout, mailbox
 from pymta.formats import passwords, users
+from pymta.mailbox import folder
+from pymta.sandbox import certificate
 from pymta.sandbox.options import FOLDERS, LISTENERS, Options, User
 
 _BEGIN = "# ---- written by pymta-sandbox at each start; other lines stay as you write them ----"
@@ -46,7 +48,6 @@ def build(options: Options, ports: dict[str, str]) -> None:
     _people(options)
     _sendmail(top)
     layout.make_spool(os.path.join(top, "spool"), single_uid=True)
-    from pymta.sandbox import certificate              # cryptography takes a while to import
     certificate.ensure(os.path.join(top, "etc", "tls"), ["localhost", "127.0.0.1", "::1", *(f"mail.{d}" for d in reversed(options.domains))])
     durable.sync_fs(top)                                # hundreds of directories: one call
 
@@ -63,6 +64,7 @@ def _configuration(options: Options, ports: dict[str, str]) -> None:
         "local.virtual_domains": " ".join(options.domains[1:]),
         "local.system_users": "no",
         "local.admin": options.users[0].address,        # or mail for postmaster would wait in hold/
+        "local.virtual_uid": str(os.geteuid() or ""),   # whatever pymta-vmail is on this host
         "local.virtual_home": os.path.join(top, "home"),
         "local.folders": " ".join(FOLDERS),
         "smtp.relay_from": " ".join(options.relay_from),
@@ -112,20 +114,15 @@ def _people(options: Options) -> None:
     entries = [f"{passwords.fold(user.address)}:{hash}" for user, hash in zip(options.users, made)]
     _replace_block(os.path.join(top, "etc", "passwords"), entries, mode=0o640)
     for box in boxes:
-        _mailbox(os.path.join(top, "home"), box)
+        _mailbox(box)
 
 
-def _mailbox(home: str, box: str) -> None:
+def _mailbox(box: str) -> None:
     """Make the folders of one mailbox, and the cur, new and tmp that any of its folders lacks."""
-    steps = os.path.relpath(box, home).split("/")
-    for depth in range(1, len(steps) + 1):
-        durable.mkdir(os.path.join(home, *steps[:depth]), 0o700)
-    there = {name for name in os.listdir(box) if name.startswith(".") and os.path.isdir(os.path.join(box, name))}
-    for name in ["", *sorted(there | {f".{folder}" for folder in FOLDERS})]:
-        folder = os.path.join(box, name)
-        durable.mkdir(folder, 0o700)
-        for part in ("tmp", "new", "cur"):
-            durable.mkdir(os.path.join(folder, part), 0o700)
+    mailbox.make(box, FOLDERS)
+    for name in os.listdir(box):
+        if name.startswith(".") and os.path.isdir(os.path.join(box, name)):
+            folder.heal(os.fsencode(os.path.join(box, name)))
 
 
 # ---- bin --------------------------------------------------------------------------------------------------------------

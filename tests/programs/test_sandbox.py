@@ -427,7 +427,7 @@ def test_as_root_with_a_directory_of_root_everything_is_nobody_s(sandbox_factory
 def test_any_numeric_uid_will_do(sandbox_factory):
     with Sandboxes() as sandboxes:
         directory = sandboxes.new_directory()
-        os.chown(directory, 54321, 54321)
+        os.chown(directory, 54321, 100)
         one = sandboxes.start(directory)
         assert {owner(pid) for pid in [one.process.pid, *all_pids(one)]} == {54321}
         one.send("alice@example.test")
