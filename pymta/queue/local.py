@@ -193,6 +193,8 @@ class Local:
             file.endings[number] = outcome.MAILBOX_TROUBLE.because(str(error))
         except UnicodeDecodeError as error:
             file.endings[number] = outcome.BAD_RECIPIENT.because(error.reason)
+        except OSError as error:                        # the users file cannot be read
+            file.endings[number] = outcome.MAILBOX_TROUBLE.because(f"{self.accounts.path}: {error.strerror}")
         return None
 
     def _carry_out(self, copies: dict[tuple[int, int], list[tuple[_File, Copy]]]) -> str | None:

@@ -9,6 +9,7 @@ attempt.  The working directory is the spool.
 """
 from __future__ import annotations
 
+import errno
 import os
 import stat
 from collections import defaultdict
@@ -187,7 +188,10 @@ class Runner:
             except (queuefile.Damaged, ValueError) as error:
                 self.set_aside(path, f"drop of uid {_owner(path)}: {error}")
             except OSError as error:
-                self.set_aside(path, f"drop of uid {_owner(path)} cannot be read: {error.strerror}")
+                if error.errno == errno.EAGAIN:
+                    log.event("trouble", what=f"cannot route {path}", why=error.strerror, remedy="it is tried again within a minute")
+                else:
+                    self.set_aside(path, f"drop of uid {_owner(path)} cannot be read: {error.strerror}")
             if len(jobs) >= 64:
                 hand_over(jobs)
                 jobs = []
@@ -212,14 +216,20 @@ class Runner:
         facts = {"src": f"drop:{path}", "uid": str(uid), **{k: v for k, v in envelope.facts.items() if k in ("ret", "envid", "body")}}
         new = Envelope(envelope.sender, [], self.ids.new(clock.now()), facts)
         failed: list[tuple[Recipient, Outcome]] = []
+        final: dict[tuple[bytes, bytes], Recipient] = {}
         hops = header.split(message.start(_HEADER_MAX_OCTETS))[0].lower().count(b"\nreceived:")
         for recipient in envelope.recipients:
             answer = outcome.TOO_MANY_HOPS if hops > self.settings["queue.hops_max"] else \
                 self.router.resolve(recipient.address, sender=envelope.sender)
-            if isinstance(answer, Outcome):
-                failed.append((recipient, answer))
+            if not isinstance(answer, Outcome):
+                wishes = tuple(note for note in recipient.notes if note[0] == b"Pymta-Notify")
+                final.update(((r.kind, r.address), Recipient(r.kind, r.address, r.notes + wishes)) for r in answer
+                             if (r.kind, r.address) not in final)
+            elif answer.temporary:                      # a bad alias line, a users file nobody can read: it waits for the admin's mend
+                raise OSError(errno.EAGAIN, f"{_text(recipient.address)}: {answer.text}")
             else:
-                new.recipients += [r for r in answer if r not in new.recipients]
+                failed.append((recipient, answer))
+        new.recipients = list(final.values())
         if len(new.recipients) > self.settings["queue.recipients_max"]:
             failed = [(recipient, outcome.TOO_MANY_RECIPIENTS) for recipient in envelope.recipients]
             new.recipients = []
@@ -379,7 +389,9 @@ class Runner:
         sender = message.envelope.sender
         for recipient, ending in recipients:
             log.event("bounce" if until is None else "defer", id=id, rcpt=f"<{_text(recipient.address)}>", status=ending.status, why=ending.text)
-        if not sender:
+        wanted = "FAILURE" if until is None else "DELAY"
+        recipients = [(recipient, ending) for recipient, ending in recipients if _wants(recipient, wanted)]
+        if not sender or not recipients:
             return []
         answer = self.router.resolve(sender)
         new_id = self.ids.new(clock.now())
@@ -447,6 +459,12 @@ def _owner(path: str) -> int:
 def _outcome(record: Record) -> Outcome:
     reply = 550 if record.status.startswith("5") else 451
     return Outcome(reply, record.status if record.status != "-" else "4.0.0", 75 if reply == 451 else 69, record.text)
+
+
+def _wants(recipient: Recipient, what: str) -> bool:
+    """Whether the sender wants to hear this of a recipient (NOTIFY, RFC 3461 §4.1); without a wish: failures and delays."""
+    wish = next((value for name, value in recipient.notes if name == b"Pymta-Notify"), b"FAILURE,DELAY")
+    return what.encode() in wish.upper().split(b",")
 
 
 def _domain(address: bytes) -> str:

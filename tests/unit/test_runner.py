@@ -5,7 +5,8 @@ import pytest
 
 from pymta import clock
 from pymta.formats import queuefile
-from tests.queuebox import HOST, Box
+from pymta.programs import inject
+from tests.queuebox import BODY, HOST, Box
 
 
 @pytest.fixture
@@ -253,3 +254,65 @@ def test_strange_names_are_set_aside_and_dot_names_are_nobodys(box):
             pass
     run(box)
     assert "corrupt/README" in box.queue() and os.path.exists("in/smtpd/new/.hidden")
+
+
+def drop(box, recipients, sender=b"bob@example.test", notes=()):
+    id = queuefile.Ids().new(clock.now())
+    envelope = queuefile.Envelope(sender, [queuefile.Recipient(queuefile.UNROUTED, address, notes) for address in recipients], id)
+    inject.drop(envelope, BODY % (b"drop", b"drop"), inject.read_settings(box.etc))
+    return id
+
+
+def test_a_drop_is_routed_and_stamped_with_the_kernels_uid(box):
+    drop(box, [b"team@example.test", b"alice@example.test", b"nobody@example.test"])
+    run(box)
+    data, = box.mail("alice")
+    assert b"from userid %d)" % os.getuid() in data
+    bounce, copy = sorted(box.mail("bob"), key=lambda data: b"Undelivered" not in data)
+    assert b"no such user here" in bounce and b"Delivered-To: bob@example.test" in copy
+    assert box.queue() == []
+
+
+def test_a_drop_waits_while_the_alias_file_is_wrong(box):
+    box.write("etc/aliases", "team: alice, |/bin/cat\n")
+    id = drop(box, [b"team@example.test"])
+    runner, local = run(box)
+    assert box.queue() == [f"in/inject/new/{id}.drop"] and box.mail("bob") == []
+    box.write("etc/aliases", "team: alice\n")
+    runner.look()
+    local.look()
+    assert len(box.mail("alice")) == 1 and box.queue() == []
+
+
+def test_a_lost_drop_of_nobody_waits_for_the_admin(box):
+    drop(box, [b"nobody@example.test"], sender=b"")
+    run(box)
+    path, = box.queue()
+    assert path.startswith("hold/")
+
+
+@pytest.mark.parametrize("make", [lambda path: os.symlink("/etc/passwd", path), lambda path: os.mkfifo(path), lambda path: os.mkdir(path),
+                                  lambda path: open(path, "w").write("garbage"), lambda path: open(path, "w").close()])
+def test_garbage_in_the_drop_directory_is_set_aside(box, make):
+    make("in/inject/new/0000000000000.drop")
+    drop(box, [b"alice@example.test"])
+    run(box)
+    assert len(box.mail("alice")) == 1
+    assert os.path.lexists("corrupt/0000000000000.drop") and not os.listdir("in/inject/new")
+
+
+def test_a_drop_with_a_second_link_is_set_aside(box):
+    id = drop(box, [b"alice@example.test"])
+    os.link(f"in/inject/new/{id}.drop", f"{box.root}/link")
+    run(box)
+    assert box.mail("alice") == [] and f"corrupt/{id}.drop" in box.queue()
+
+
+def test_who_wants_to_hear_nothing_hears_nothing(box):
+    drop(box, [b"x@remote.test"], notes=((b"Pymta-Notify", b"NEVER"),))
+    runner, local = run(box)
+    name, = os.listdir("todo/remote")
+    box.report_remote(name, (0, "failed", "5.1.1", "550 no"))
+    runner.look()
+    local.look()
+    assert box.mail("bob") == [] and box.queue() == []
