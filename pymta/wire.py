@@ -22,6 +22,7 @@ _BUFFER = bytearray(1 << 16)
 _VIEW = memoryview(_BUFFER)
 _HIGH_WATER_OCTETS = 1 << 18
 _HANDSHAKE_S = 30.0
+_LINGER_S = 2.0
 
 
 class Session:
@@ -52,7 +53,8 @@ class Wire:
     """One connection.  See the module's docstring for the bytes; peer and local are (address, port)."""
 
     __slots__ = ("worker", "sock", "peer", "local", "listener", "session", "_fd", "_out", "_out_octets", "_rest", "_in_turn",
-                 "_paused", "_closing", "_gone", "_deadline", "_timer", "_tls", "_tls_in", "_tls_out", "_shaking", "_drained", "_again")
+                 "_paused", "_closing", "_gone", "_deadline", "_timer", "_tls", "_tls_in", "_tls_out", "_shaking", "_drained", "_again",
+                 "_linger")
 
     def __init__(self, worker: "Worker", sock: socket.socket, peer: tuple[str, int], listener: str) -> None:
         self.worker = worker
@@ -66,6 +68,7 @@ class Wire:
         self._out_octets = 0
         self._rest = bytearray()
         self._in_turn = self._paused = self._closing = self._gone = self._shaking = self._again = False
+        self._linger: bool | None = False
         self._deadline = 0.0
         self._timer: asyncio.TimerHandle | None = None
         self._tls: ssl.SSLObject | None = None
@@ -111,11 +114,13 @@ class Wire:
                 self._drained = self.worker.loop.create_future()
             await asyncio.shield(self._drained)
 
-    def close(self) -> None:
-        """Close after what was said has gone."""
+    def close(self, *, linger: bool = False) -> None:
+        """Close after what was said has gone.  linger: the peer may be sending still, and should hear why nobody listens: what it
+        sends is thrown away for _LINGER_S, since closing over unread octets makes the kernel send a reset that takes our words with it."""
         if self._closing or self._gone:
             return
         self._closing = True
+        self._linger = linger
         self.deadline(min(30.0, max(1.0, self._deadline - clock.tick())) if self._deadline else 30.0)
         if not self._in_turn:
             self._flush()
@@ -279,9 +284,19 @@ class Wire:
             self._rest = bytearray()
             self.worker.loop.remove_writer(self._fd)
         self._wake()
-        if self._closing:
+        if self._closing and self._linger is not None:
             self._goodbye()
-            self._lost()
+            if not self._linger:
+                self._lost()
+                return
+            self._linger = None                         # it has begun
+            try:
+                self.sock.shutdown(socket.SHUT_WR)
+            except OSError:
+                self._lost()
+                return
+            self.resume()
+            self.deadline(_LINGER_S)
 
     def _goodbye(self) -> None:
         """TLS's own end, so that the peer knows that nothing was cut off."""

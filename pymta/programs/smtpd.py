@@ -138,7 +138,7 @@ class Session(serve.Session):
         if why:
             log.event("close", service=self.wire.listener, client=self.client.address, why=why)
         self.lost()
-        self.wire.close()
+        self.wire.close(linger=bool(why))
 
     # ---- events -------------------------------------------------------------------------------------------------------
     def _go_on(self, data: bytes) -> None:

@@ -18,6 +18,7 @@ from pymta.formats import queuefile
 from pymta.formats.queuefile import LOCAL, REMOTE
 from tests.alone import Alone
 from tests.running import wait_until
+from tests.sessions.runner import SocketPeer, Transcript, play, transcripts
 
 INTAKE = "in/smtpd"
 FILES = {"users": "alice\nbob\ncarol@virtual.test\n",
@@ -45,7 +46,7 @@ def strict() -> Iterator[Alone]:
 def secure() -> Iterator[Alone]:
     """All ports, with a certificate."""
     files = {**FILES, "passwords": f"alice@example.test:{hashes.make(hashes.prepare(PASSWORD))}\n"}
-    with Alone("pymta-smtpd", ("smtp", "submission", "submissions"), {"login.failures": "0"}, files, with_tls=True) as daemon:
+    with Alone("pymta-smtpd", ("smtp", "submission", "submissions", "lmtp"), {"login.failures": "0"}, files, with_tls=True) as daemon:
         yield daemon
 
 
@@ -464,6 +465,17 @@ def test_header_of_a_submission_must_end(secure: Alone) -> None:
             client.sendmail("alice@example.test", ["bob@example.test"], "X: " + "y" * 70 + "\r\n" + ("Z: " + "y" * 70 + "\r\n") * 5000 + "Bcc: a@b\r\n\r\n")
         assert caught.value.smtp_code == 552
     assert secure.names(f"{INTAKE}/new") == secure.names(f"{INTAKE}/tmp") == []
+
+
+@pytest.mark.parametrize("bite", [0, 1], ids=["whole", "bytes"])
+@pytest.mark.parametrize("transcript", transcripts("smtp"))
+def test_transcript(secure: Alone, transcript: Transcript, bite: int) -> None:
+    if bite and transcript.option("whole"):
+        pytest.skip(transcript.option("whole"))
+    listener = transcript.option("listener", "smtp")
+    with SocketPeer("127.0.0.1", secure.port[listener], tls=trust(secure), at_once=listener == "submissions", bite=bite) as peer:
+        play(transcript, peer)
+    assert not secure.log("bug")
 
 
 # ---- children that die ----------------------------------------------------------------------------------------------------
