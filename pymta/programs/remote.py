@@ -37,7 +37,8 @@ class Remote:
         transports = Transports(os.path.join(config.etc, "transports"), config["remote.smarthost"], config["remote.port"])
         self.reporter = Reporter()
         self.pool = Pool(config.host, limits, resolver, self.reporter, tls=config["remote.tls"] != "never")
-        self.jobs = Jobs(transports, self.pool.enqueue, self.reporter, recipients_max=config["remote.recipients_max"], is_own=is_own)
+        self.jobs = Jobs(transports, self.pool.enqueue, self.reporter, recipients_max=config["remote.recipients_max"], is_own=is_own,
+                         down=self.pool.down)
         self.pool.jobs = self.jobs
         self.loop = asyncio.get_running_loop()
         self.names: deque[str] = deque()

@@ -27,6 +27,7 @@ FIRST_WINDOW = 2.0
 TRIES_MAX = 6                       # addresses tried for one connection
 BAD_ADDRESS_S = 60.0                # how long an address that failed is tried last
 KEPT_EACH = 100                     # messages at hand for one destination, so that a slow one does not use up the room of all
+FAIR_MESSAGES = 10                  # what a connection may send before it makes room for another destination
 FORGET_S = 300.0                    # how long an unused destination's window is remembered
 
 
@@ -53,6 +54,7 @@ class Pool:
         self.loop = asyncio.get_running_loop()
         self.jobs: Jobs = None                          # type: ignore[assignment]   # set once, right after
         self.destinations: dict[str, Destination] = {}
+        self.down: dict[str, str] = {}                  # destinations where nobody answers -> why
         self.open_sessions: set[Session] = set()        # connected, those that are leaving among them
         self.used = 0                                   # connections that count against concurrency_all
         self.waiting: dict[Destination, None] = {}      # destinations that want one more, in order
@@ -97,6 +99,7 @@ class Pool:
         for key, destination in list(self.destinations.items()):
             if not destination.queue and not destination.sessions and not destination.opening and now - destination.used > FORGET_S:
                 del self.destinations[key]
+                self.down.pop(key, None)
 
     async def stop(self, wait_s: float) -> None:
         """Begin nothing new; let what is under way end, for so long; then cut it."""
@@ -143,10 +146,11 @@ class Destination:
         self.idle.append(session)
         return None
 
-    @property
-    def crowded(self) -> bool:
-        """More connections than there should be."""
-        return len(self.sessions) > max(1, int(self.window))
+    def crowded(self, sent: int) -> bool:
+        """Whether a connection that has sent so many messages should make room: there are more than there should be, or another
+        destination waits and this one has several."""
+        mine = len(self.sessions)
+        return mine > max(1, int(self.window)) or (mine > 1 and sent >= FAIR_MESSAGES and bool(self.pool.waiting))
 
     def give_back(self, share: Share) -> None:
         """A share that is to be sent after all, before all others."""
@@ -156,7 +160,7 @@ class Destination:
     def answered(self, share: Share, well: bool) -> None:
         """The share's recipients have their results from a host that spoke with us."""
         if share.job.history:
-            self.pool.reporter.destination(self.key, "up")
+            self.pool.reporter.up(self.key)
         if well:
             self.window = min(self.window + (1.0 / self.window if self._steady else 1.0), float(self.pool.limits.concurrency))
             if self.queue and len(self.sessions) + len(self.opening) < int(self.window):
@@ -206,6 +210,7 @@ class Destination:
                 self.pool.freed()
         if isinstance(answer, Session):
             self._hold_s = 1.0
+            self.pool.down.pop(self.key, None)
             self.sessions.add(answer)
             answer.work()
         elif not self.pool.stopping:
@@ -269,12 +274,12 @@ class Destination:
     async def _all(self, ending: Outcome) -> None:
         """The same fate for everything that waits."""
         shares, self.queue = self.queue, deque()
-        jobs, reporter = self.pool.jobs, self.pool.reporter
+        jobs = self.pool.jobs
+        if ending.temporary:
+            self.pool.down[self.key] = ending.text
+        else:
+            self.pool.down.pop(self.key, None)          # a definite answer is an answer
         for count, share in enumerate(shares, 1):
-            if ending.temporary:
-                reporter.destination(self.key, "down", ending.text)
-            elif share.job.history:                     # a definite answer is an answer
-                reporter.destination(self.key, "up")
             for number in share.numbers:
                 jobs.result(share.job, number, ending, self.key, ending.text, "")
             jobs.ended(share)

@@ -10,7 +10,7 @@ must not be made twice.  The working directory is the spool.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 
 from pymta import clock, log, outcome
 from pymta.formats import queuefile, report
@@ -115,16 +115,18 @@ _FIRST = (0,)                       # the numbers of nearly every share
 
 
 class Jobs:
-    """transports: where mail goes; enqueue(share, route): give it to its destination; whether it goes soon; is_own: whether an IP address is this host's."""
+    """transports: where mail goes; enqueue(share, route): give it to its destination; whether it goes soon; is_own: whether an IP address is this host's;
+    down: destinations where nobody answers now, and why."""
 
     def __init__(self, transports: Transports, enqueue: Callable[[Share, Route], bool], reporter: Reporter, *, recipients_max: int,
-                 is_own: Callable[[str], bool]) -> None:
+                 is_own: Callable[[str], bool], down: Mapping[str, str]) -> None:
         self.transports = transports
         self.enqueue = enqueue
         self.reporter = reporter
         self.unlinker = Unlinker(TODO)
         self.recipients_max = max(1, recipients_max)
         self.is_own = is_own
+        self.down = down
         self.running: dict[str, Job] = {}
         self.reported: set[str] = set()
         self.kept = 0
@@ -275,8 +277,10 @@ class Jobs:
         log.event("done", id=id, delivered=job.delivered, age_s=_age_s(id))
 
     def _report(self, name: str, entries: list[Entry]) -> None:
+        """The runner takes an entry without a "down" in the same report as a sign of life of its destination."""
         self.reported.add(name)
-        self.reporter.add(entries)
+        dead = {entry.destination for entry in entries if entry.destination in self.down}
+        self.reporter.add([*(Entry("-", 0, -1, "down", "-", key, self.down[key]) for key in dead), *entries])
 
     # ---- what the runner does meanwhile -------------------------------------------------------------------------------
     def moved_in(self, name: str) -> bool:

@@ -23,7 +23,6 @@ class Reporter:
 
     def __init__(self) -> None:
         self._groups: list[list[Entry]] = []
-        self._said: dict[str, str] = {}                 # destination -> up or down, in this batch
         self._timer: asyncio.TimerHandle | None = None
         self._writing: asyncio.Task[None] | None = None
 
@@ -32,11 +31,9 @@ class Reporter:
         self._groups.append(entries)
         self._soon(GATHER_S)
 
-    def destination(self, key: str, word: str, why: str = "") -> None:
-        """It is "up" or "down": said before whatever entry comes after."""
-        if self._said.get(key) != word:
-            self._said[key] = word
-            self.add([Entry("-", 0, -1, word, "-", key, why or word)])
+    def up(self, key: str) -> None:
+        """The destination answers; for a message that had to wait for it."""
+        self.add([Entry("-", 0, -1, "up", "-", key, "it answers")])
 
     def unread(self) -> bool:
         """Whether anything that was reported, or is about to be, has not been read by the runner."""
@@ -55,7 +52,6 @@ class Reporter:
         try:
             while self._groups and not wait_s:
                 count, batch = self._batch()
-                self._said.clear()
                 sync = any(entry.word == "delivered" for entry in batch)
                 try:
                     await asyncio.to_thread(report.write, ".", "remote", batch, sync=sync)
@@ -69,7 +65,7 @@ class Reporter:
             self._soon(wait_s)
 
     def _batch(self) -> tuple[int, list[Entry]]:
-        """(how many groups, their entries) for one report file."""
+        """(how many groups, their entries) for one report file.  What is said of a destination is said once, the last word."""
         count = 0
         batch: list[Entry] = []
         for group in self._groups:
@@ -77,7 +73,8 @@ class Reporter:
                 break
             count += 1
             batch += group
-        return count, batch
+        said = {entry.destination: entry for entry in batch if entry.name == "-"}
+        return count, [*said.values(), *(entry for entry in batch if entry.name != "-")]
 
     async def flush(self) -> None:
         """Write what there is; at the end of the program."""

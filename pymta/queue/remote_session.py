@@ -115,12 +115,15 @@ class Session(asyncio.BufferedProtocol):
     def work(self) -> None:
         """Take shares of the destination until there is none, or until this connection has served its time."""
         while self.state == "idle":
-            if self.client.sent >= self.limits.reuse or self.destination.crowded:
+            if self.client.sent >= self.limits.reuse or self.destination.crowded(self.client.sent):
                 self.leave()
                 return
             share = self.destination.next_share(self)
             if share is None:
-                self._arm(IDLE_S)
+                if self.destination.pool.waiting:
+                    self.leave()
+                else:
+                    self._arm(IDLE_S)
                 return
             opened = self.jobs.open(share)
             if opened is not None:

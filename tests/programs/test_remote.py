@@ -373,6 +373,24 @@ def test_a_probe_says_up_or_down_each_time(remote) -> None:
         assert sorted(destinations(entries)) == [("down", f"smtp:127.0.0.1:{dead.port}"), ("up", f"smtp:127.0.0.1:{peer.port}")]
 
 
+def test_down_stands_beside_each_entry_it_explains(remote) -> None:
+    # The runner takes an entry without a "down" in the same report as a sign of life
+    def script(talk: Talk, verb: str, line: str) -> str | None:
+        if verb == "RCPT":
+            time.sleep(0.5)
+            return "450 4.2.1 later"
+        return None
+    with Peer(script) as slow, Peer(listening=False) as dead:
+        one = remote({"slow.test": slow, "dead.test": dead}).start()
+        one.put("r0@slow.test", "r1@dead.test")
+        one.put("r0@dead.test")
+        one.wait_reports(3)
+        for name in os.listdir(f"{one.spool}/report/remote/new"):
+            with open(f"{one.spool}/report/remote/new/{name}", "rb") as file:
+                entries = report.decode(file.read())
+            assert destinations(entries) == [("down", f"smtp:127.0.0.1:{dead.port}")]
+
+
 def test_521_is_for_ever_and_554_is_not(remote) -> None:
     with Peer(lambda talk, verb, line: "521 5.3.2 no mail here") as never, Peer(lambda talk, verb, line: "554 5.7.1 go away") as blocked:
         one = remote({"never.test": never, "blocked.test": blocked}).start()
