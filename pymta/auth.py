@@ -5,16 +5,20 @@
 
 Between the two goes one line of JSON for each question and each answer, as many at a time as MAX_IN_FLIGHT:
 
-    {"id": "n", "name": text, "password": text, "ip": text, "service": word}
+    {"id": "n", "name": text, "password": text, "ip": text, "service": word, "facts": object or null}
     {"id": "n", "mailbox": [address, uid, gid, home, maildir]}  or  {"id": "n", "mailbox": null}  or  {"id": "n", "trouble": text}
 
+A question with facts comes with a descriptor: if the password is right, the child hands mailbox, facts and descriptor on to who
+starts session processes (sessions.py).  So a worker, whoever may own it, opens only mailboxes whose password it has.
 An answer to a question that nobody waits for any more is dropped.
 """
 from __future__ import annotations
 
 import asyncio
 import json
+import os
 import socket
+from collections import deque
 from dataclasses import astuple, dataclass
 from typing import TYPE_CHECKING
 
@@ -50,7 +54,8 @@ class Passwords:
         self._loop = worker.loop
         self._fd = -1
         self._sock: socket.socket | None = None
-        self._in = self._out = b""
+        self._in = b""
+        self._out: deque[tuple[bytes, list[int]]] = deque()         # what is to be said, and the descriptor that goes with it
         self._asked: dict[str, asyncio.Future[Mailbox | None]] = {}
         self._number = 0
         self._connect(worker.helper(helper, self._connect))
@@ -58,22 +63,41 @@ class Passwords:
     async def check(self, name: str, password: str, *, peer: str, service: str) -> Login | None:
         """Who it is, or None where name and password do not belong together (the answer may be delayed on purpose).
         peer: the client's address; service: a word for the log.  Raises Trouble: say that it should be tried again later."""
+        mailbox = await self._ask(name, password, peer, service, None, [])
+        return Login(mailbox.address, mailbox) if mailbox else None
+
+    async def open_session(self, name: str, password: str, *, peer: str, service: str,
+                           facts: dict[str, object]) -> tuple[Login, socket.socket] | None:
+        """The same, and the session goes on in a process of the mailbox's uid, at the other end of the socket in the answer.
+        facts: what that process has to know of the connection (JSON)."""
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
+        mailbox = None
+        try:
+            mailbox = await self._ask(name, password, peer, service, facts, [theirs.detach()])
+            return (Login(mailbox.address, mailbox), ours) if mailbox else None
+        finally:
+            if not mailbox:
+                ours.close()
+
+    # ---- inside -------------------------------------------------------------------------------------------------------
+    async def _ask(self, name: str, password: str, peer: str, service: str, facts: dict[str, object] | None,
+                   descriptors: list[int]) -> Mailbox | None:
         if self._sock is None or len(self._asked) >= MAX_IN_FLIGHT:
+            _close(descriptors)
             raise Trouble("the password child is away" if self._sock is None else "too many logins at a time")
         self._number += 1
         id = str(self._number)
         answer = self._asked[id] = self._loop.create_future()
-        question = {"id": id, "name": name[:_TEXT_MAX_CHARS], "password": password[:_TEXT_MAX_CHARS], "ip": peer, "service": service}
-        self._say(json.dumps(question).encode("ascii") + b"\n")
+        question = {"id": id, "name": name[:_TEXT_MAX_CHARS], "password": password[:_TEXT_MAX_CHARS], "ip": peer, "service": service,
+                    "facts": facts}
         try:
-            mailbox = await asyncio.wait_for(answer, _ANSWER_S)
+            self._say(json.dumps(question).encode("ascii") + b"\n", descriptors)
+            return await asyncio.wait_for(answer, _ANSWER_S)
         except TimeoutError:
             raise Trouble("the password child does not answer") from None
         finally:
             self._asked.pop(id, None)
-        return Login(mailbox.address, mailbox) if mailbox else None
 
-    # ---- inside -------------------------------------------------------------------------------------------------------
     def _connect(self, sock: socket.socket) -> None:
         self._drop()
         sock.setblocking(False)
@@ -87,30 +111,37 @@ class Passwords:
         self._sock = None
         self._loop.remove_reader(self._fd)
         self._loop.remove_writer(self._fd)
-        self._in = self._out = b""
+        self._in = b""
+        for _, descriptors in self._out:
+            _close(descriptors)
+        self._out.clear()
         for answer in self._asked.values():
             if not answer.done():
                 answer.set_exception(Trouble("the password child ended"))
 
-    def _say(self, data: bytes) -> None:
-        idle = not self._out
-        self._out += data
-        if idle:
+    def _say(self, data: bytes, descriptors: list[int]) -> None:
+        self._out.append((data, descriptors))
+        if len(self._out) == 1:
             self._writable()
 
     def _writable(self) -> None:
         assert self._sock is not None
-        try:
-            self._out = self._out[self._sock.send(self._out):]
-        except BlockingIOError:
-            pass
-        except OSError:
-            self._drop()
-            return
-        if self._out:
-            self._loop.add_writer(self._fd, self._writable)
-        else:
-            self._loop.remove_writer(self._fd)
+        while self._out:
+            data, descriptors = self._out[0]
+            try:
+                sent = socket.send_fds(self._sock, [data], descriptors) if descriptors else self._sock.send(data)
+            except BlockingIOError:
+                self._loop.add_writer(self._fd, self._writable)
+                return
+            except OSError:
+                self._drop()
+                return
+            _close(descriptors)                         # they went with the first octet
+            if sent < len(data):
+                self._out[0] = data[sent:], []
+            else:
+                self._out.popleft()
+        self._loop.remove_writer(self._fd)
 
     def _readable(self) -> None:
         assert self._sock is not None
@@ -135,14 +166,21 @@ class Passwords:
                 answer.set_result(Mailbox(*reply["mailbox"]) if reply["mailbox"] else None)
 
 
-def helper_main(settings: Settings, clients: "Clients") -> None:
-    """The child's life: answer every worker that comes until the parent is gone."""
-    asyncio.run(_Helper(settings, clients).run())
+def _close(descriptors: list[int]) -> None:
+    for descriptor in descriptors:
+        os.close(descriptor)
+
+
+def helper_main(settings: Settings, clients: "Clients", starter: socket.socket | None = None) -> None:
+    """The child's life: answer every worker that comes until the parent is gone.  starter: where sessions are handed on to
+    (a SOCK_SEQPACKET socket; one mailbox, its facts and its descriptor a packet)."""
+    asyncio.run(_Helper(settings, clients, starter).run())
 
 
 class _Helper:
-    def __init__(self, settings: Settings, clients: "Clients") -> None:
+    def __init__(self, settings: Settings, clients: "Clients", starter: socket.socket | None = None) -> None:
         self._clients = clients
+        self._starter = starter
         self._checker = Checker(settings, Accounts(settings))
         self._tasks: set[asyncio.Task[None]] = set()
         self._trouble = ""
@@ -164,10 +202,13 @@ class _Helper:
         if sock is None:
             ended.set()
         else:
-            self._spawn(self._serve(sock))
+            _Worker(sock, self)
 
-    def _spawn(self, coroutine) -> None:
-        task = asyncio.get_running_loop().create_task(coroutine)
+    def asked(self, line: bytes, worker: "_Worker") -> None:
+        """One question; it is answered when it is.  Raises ValueError, LookupError for nonsense."""
+        question = json.loads(line)
+        descriptors = [] if question["facts"] is None else [worker.descriptors.popleft()]
+        task = asyncio.get_running_loop().create_task(self._answer(question, descriptors, worker))
         self._tasks.add(task)
         task.add_done_callback(self._done)
 
@@ -176,25 +217,14 @@ class _Helper:
         if not task.cancelled() and (error := task.exception()) is not None:
             log.bug("passwords", error)
 
-    async def _serve(self, sock: socket.socket) -> None:
-        """Everything one worker asks."""
-        reader, writer = await asyncio.open_connection(sock=sock, limit=_LINE_MAX_OCTETS)
-        try:
-            while line := await reader.readline():
-                self._spawn(self._answer(line, writer))
-                await writer.drain()
-        except (OSError, ValueError):
-            pass                                        # the worker is gone, or talks nonsense: it gets no answer
-        finally:
-            writer.close()
-
-    async def _answer(self, line: bytes, writer: asyncio.StreamWriter) -> None:
-        question = json.loads(line)
+    async def _answer(self, question: dict, descriptors: list[int], worker: "_Worker") -> None:
         answer: dict[str, object] = {"id": question["id"]}
         try:
             if len(self._tasks) > 2 * MAX_IN_FLIGHT:
                 raise Trouble("too many logins at a time")
             mailbox = await self._checker.check(question["name"], question["password"], question["ip"], question["service"])
+            if mailbox and descriptors:
+                self._hand_on(mailbox, question["facts"], descriptors)
             answer["mailbox"] = astuple(mailbox) if mailbox else None
             self._trouble = ""
         except Trouble as trouble:
@@ -203,11 +233,81 @@ class _Helper:
         except Exception as error:
             log.bug("passwords", error)
             answer["trouble"] = "unexpected trouble"
-        if not writer.is_closing():
-            writer.write(json.dumps(answer).encode("ascii") + b"\n")
+        finally:
+            _close(descriptors)
+        worker.say(json.dumps(answer).encode("ascii") + b"\n")
+
+    def _hand_on(self, mailbox: Mailbox, facts: object, descriptors: list[int]) -> None:
+        if self._starter is None:
+            raise Trouble("no process starts sessions here")
+        try:
+            socket.send_fds(self._starter, [json.dumps([astuple(mailbox), facts]).encode("ascii")], descriptors)
+        except OSError as error:
+            raise Trouble(f"no session process: {error.strerror}") from None
 
     def _report(self, trouble: str) -> None:
         """One line per kind of trouble, not one per login."""
         if trouble != self._trouble:
             self._trouble = trouble
             log.event("trouble", what="cannot check passwords", why=trouble)
+
+
+class _Worker:
+    """The helper's end of one worker: lines, and the descriptors that came with some of them, in their order."""
+
+    def __init__(self, sock: socket.socket, helper: _Helper) -> None:
+        self.descriptors: deque[int] = deque()
+        self._sock: socket.socket | None = sock
+        self._fd = sock.fileno()
+        self._helper = helper
+        self._in = self._out = b""
+        self._loop = asyncio.get_running_loop()
+        sock.setblocking(False)
+        self._loop.add_reader(self._fd, self._readable)
+
+    def _readable(self) -> None:
+        assert self._sock is not None
+        try:
+            data, descriptors, _, _ = socket.recv_fds(self._sock, _LINE_MAX_OCTETS, 16)
+        except BlockingIOError:
+            return
+        except OSError:
+            data, descriptors = b"", []
+        self.descriptors.extend(descriptors)
+        if not data or len(self._in) > _LINE_MAX_OCTETS:
+            self._end()                                 # it is gone, or talks nonsense: it gets no answer
+            return
+        *lines, self._in = (self._in + data).split(b"\n")
+        try:
+            for line in lines:
+                self._helper.asked(line, self)
+        except (ValueError, LookupError):
+            self._end()
+
+    def say(self, data: bytes) -> None:
+        if self._sock is not None:
+            self._out += data
+            self._writable()
+
+    def _writable(self) -> None:
+        assert self._sock is not None
+        try:
+            self._out = self._out[self._sock.send(self._out):]
+        except BlockingIOError:
+            pass
+        except OSError:
+            self._end()
+            return
+        if self._out:
+            self._loop.add_writer(self._fd, self._writable)
+        else:
+            self._loop.remove_writer(self._fd)
+
+    def _end(self) -> None:
+        assert self._sock is not None
+        self._loop.remove_reader(self._fd)
+        self._loop.remove_writer(self._fd)
+        self._sock.close()
+        self._sock = None
+        _close(list(self.descriptors))
+        self.descriptors.clear()

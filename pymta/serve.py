@@ -29,6 +29,7 @@ __all__ = ["Clients", "Service", "Session", "Wire", "Worker", "run"]
 _BACKLOG = 1024
 _ACCEPTS_A_TURN = 16
 _STOP_S = 5.0
+AS_ROOT = "root"                                        # the account of a helper that keeps its rights (sessions.py alone)
 
 
 @dataclass(frozen=True)
@@ -394,7 +395,8 @@ class _Parent:
         for _, sock in self.listening:
             sock.close()
         account, function = self.service.helpers[name]
-        privs.become_account(account or self.service.account)
+        if account != AS_ROOT:
+            privs.become_account(account or self.service.account)
         privs.die_with_parent(self.parent)
         signal.signal(signal.SIGINT, signal.SIG_IGN)    # a Ctrl-C is for the parent to pass on
         function(self.settings, Clients(control))

@@ -7,7 +7,8 @@ import ipaddress
 import os
 from collections.abc import Callable
 
-from pymta import auth, log, serve, settings
+from pymta import auth, log, serve, sessions, settings
+from pymta.accounts import Mailbox
 from pymta.drop import Drop, Gone, InUse, open_drop
 from pymta.proto import pop3
 from pymta.wire import Session, Wire
@@ -20,10 +21,13 @@ _WHOLE_OCTETS = 1 << 18                                 # a bigger message is re
 class Pop3Session(Session):
     """One connection: events of the engine become reads of the drop."""
 
-    def __init__(self, wire: Wire, passwords: auth.Passwords, in_force: settings.Settings) -> None:
+    def __init__(self, wire: Wire, in_force: settings.Settings, server: pop3.Pop3Server, passwords: auth.Passwords | None,
+                 *, service: str, client: str, apart: bool = False) -> None:
+        """passwords: None in a session process.  service, client: words for the log.  apart: whether sessions go on in one."""
         super().__init__(wire)
         self._passwords = passwords
-        self._plain_from = in_force["login.plain_from"]
+        self._apart = apart
+        self._service, self._client = service, client
         self._idle_max_s: float = in_force["pop3.idle_max"]
         self._folders: tuple[str, ...] = in_force["local.folders"]
         self._drop: Drop | None = None
@@ -31,8 +35,7 @@ class Pop3Session(Session):
         self._busy = False                              # a task goes on; nothing is read from the peer meanwhile
         self._gone = self._leaving = False
         self._ready_octets = 0
-        stls = not wire.tls and wire.worker.tls_context() is not None
-        self._server = pop3.Pop3Server(tls=wire.tls, stls=stls, login=wire.tls or self._plain_allowed())
+        self._server = server
         self._say()
 
     # ---- what the wire calls ------------------------------------------------------------------------------------------
@@ -48,7 +51,7 @@ class Pop3Session(Session):
         if self._busy:                                  # the disk or the password child is slow, not the peer
             self.wire.deadline(self._idle_max_s)
             return
-        log.event("close", service=self.wire.listener, client=self.wire.peer[0], user=f"<{self._name}>" if self._name else None, why="idle")
+        log.event("close", service=self._service, client=self._client, user=f"<{self._name}>" if self._name else None, why="idle")
         self._end(b"idle for too long; closing")
 
     def stopping(self) -> None:
@@ -62,13 +65,6 @@ class Pop3Session(Session):
             self._close_drop()
 
     # ---- the conversation ---------------------------------------------------------------------------------------------
-    def _plain_allowed(self) -> bool:
-        try:
-            address = ipaddress.ip_address(self.wire.peer[0])
-        except ValueError:
-            return True                                 # a socket of this host
-        return any(address in network for network in self._plain_from)
-
     def _go_on(self) -> None:
         """Work off what the peer said until it has nothing more to be done, or something takes time."""
         server = self._server
@@ -77,9 +73,9 @@ class Pop3Session(Session):
                 case pop3.Retrieve(index):
                     self._retrieve(index, event)
                 case pop3.Login(name, password):
-                    self._spawn(self._log_in(name, password))
+                    self.begin(self._log_in(name, password))
                 case pop3.Commit(indices):
-                    self._spawn(self._commit(indices))
+                    self.begin(self._commit(indices))
                 case pop3.StartTls():
                     self._say()
                     self.wire.start_tls()
@@ -98,7 +94,7 @@ class Pop3Session(Session):
         self._server.bye(text)
         self._say()
 
-    def _spawn(self, coroutine) -> None:
+    def begin(self, coroutine) -> None:
         """Let something take its time; the peer waits, and then the conversation goes on."""
         self._busy = True
         self.wire.pause()
@@ -109,7 +105,7 @@ class Pop3Session(Session):
             await coroutine
         except BaseException as error:
             if isinstance(error, Exception):
-                log.bug(f"session {self.wire.listener} {self.wire.peer[0]} {self._name}", error)
+                log.bug(f"session {self._service} {self._client} {self._name}", error)
             self._busy = False
             self.wire.abort()
             self._close_drop()
@@ -117,6 +113,8 @@ class Pop3Session(Session):
         self._busy = False
         if self._gone:
             self._close_drop()
+        elif self._relayed:
+            self.wire.resume()
         elif self._leaving:
             self._end(b"[SYS/TEMP] the server is shutting down")
         else:
@@ -130,30 +128,54 @@ class Pop3Session(Session):
 
     # ---- events -------------------------------------------------------------------------------------------------------
     async def _log_in(self, name: str, password: str) -> None:
-        peer = self.wire.peer[0]
+        assert self._passwords is not None
         try:
-            login = await self._passwords.check(name, password, peer=peer, service="pop3")
+            if self._apart:
+                await self._log_in_apart(name, password)
+                return
+            login = await self._passwords.check(name, password, peer=self._client, service="pop3")
         except auth.Trouble:
             self._server.refused(b"SYS/TEMP", b"cannot check passwords now; try again later")
             return
         if login is None:
             self._server.refused(b"AUTH", b"wrong name or password")
-            return
-        mailbox = login.mailbox
-        if mailbox.uid != os.geteuid():
-            log.event("trouble", user=f"<{login.name}>", what="cannot open the mailbox", why=f"it belongs to uid {mailbox.uid}, not {os.geteuid()}")
+        elif login.mailbox.uid != os.geteuid():
+            log.event("trouble", user=f"<{login.name}>", what="cannot open the mailbox",
+                      why=f"it belongs to uid {login.mailbox.uid}; this daemon is uid {os.geteuid()}", remedy="start the daemon as root")
             self._server.refused(b"SYS/PERM", b"the mailbox belongs to another account; tell the administrator")
+        else:
+            await self.open(login.mailbox)
+
+    async def _log_in_apart(self, name: str, password: str) -> None:
+        """Where the password is right, the session goes on in a process of the mailbox's uid, and here octets are passed on."""
+        assert self._passwords is not None
+        facts: sessions.Facts = {"listener": self.wire.listener, "peer": list(self.wire.peer), "tls": self.wire.tls_version}
+        found = await self._passwords.open_session(name, password, peer=self._client, service="pop3", facts=facts)
+        if found is None:
+            self._server.refused(b"AUTH", b"wrong name or password")
             return
+        if self._gone:
+            found[1].close()
+            return
+        self._say()
+        self._relayed = True
+        sessions.Relay(self.wire, found[1], first=self._server.rest(), goodbye=b"-ERR [SYS/TEMP] the server is shutting down\r\n")
+
+    _relayed = False
+
+    async def open(self, mailbox: Mailbox, tls: str | None = None) -> None:
+        """Answer a login that was right with the drop, or with why it cannot be had."""
+        who = f"<{mailbox.address}>"
         try:
             self._drop = await asyncio.to_thread(open_drop, mailbox.maildir, self._folders)
         except InUse:
             self._server.refused(b"IN-USE", b"another POP3 session has this mailbox; try again when it has ended")
         except OSError as error:                        # TimeoutError is one too
-            log.event("trouble", user=f"<{login.name}>", what=f"cannot open {mailbox.maildir}", why=error.strerror or str(error))
+            log.event("trouble", user=who, what=f"cannot open {mailbox.maildir}", why=error.strerror or str(error))
             self._server.refused(b"SYS/TEMP", b"cannot open the mailbox now; try again later")
         else:
-            self._name = login.name
-            log.event("login", service=self.wire.listener, user=f"<{login.name}>", client=peer, tls=self.wire.tls_version)
+            self._name = mailbox.address
+            log.event("login", service=self._service, user=who, client=self._client, tls=tls or self.wire.tls_version)
             self._server.logged_in(self._drop.sizes, self._drop.uids)
 
     def _retrieve(self, index: int, event: pop3.Retrieve) -> None:
@@ -176,13 +198,13 @@ class Pop3Session(Session):
             self._server.unreadable()
             return
         if len(octets) > _WHOLE_OCTETS:
-            self._spawn(self._stream(fd, octets, event.lines))
+            self.begin(self._stream(fd, octets, event.lines))
             return
         os.close(fd)
         self._server.message(octets)
         self._ready_octets += len(octets)
         if self._ready_octets > _BURST_OCTETS:
-            self._spawn(self._breathe())
+            self.begin(self._breathe())
 
     async def _breathe(self) -> None:
         """Send what is ready, and let the peer take most of it and other sessions have their turn."""
@@ -222,22 +244,49 @@ class Pop3Session(Session):
         self._server.committed(left)
 
 
-def _open(worker: serve.Worker) -> Callable[[Wire], Session]:
+def _plain_allowed(client: str, networks: tuple) -> bool:
+    """Whether this client may say its password without TLS."""
+    try:
+        address = ipaddress.ip_address(client)
+    except ValueError:
+        return True                                     # a socket of this host
+    return any(address in network for network in networks)
+
+
+def _open(worker: serve.Worker, apart: bool) -> Callable[[Wire], Session]:
+    """What a worker makes of each connection."""
     passwords = auth.Passwords(worker)
-    return lambda wire: Pop3Session(wire, passwords, worker.settings)
+    in_force = worker.settings
+
+    def session(wire: Wire) -> Session:
+        client = wire.peer[0]
+        server = pop3.Pop3Server(tls=wire.tls, stls=not wire.tls and worker.tls_context() is not None,
+                                 login=wire.tls or _plain_allowed(client, in_force["login.plain_from"]))
+        return Pop3Session(wire, in_force, server, passwords, service=wire.listener, client=client, apart=apart)
+    return session
+
+
+def _open_apart(process: sessions.Process, mailbox: Mailbox) -> Callable[[Wire, sessions.Facts], Session]:
+    """What the process of a mailbox makes of each session it is given."""
+    def session(wire: Wire, facts: sessions.Facts) -> Session:
+        session = Pop3Session(wire, process.settings, pop3.Pop3Server.handed_over(), None, service=wire.listener, client=wire.peer[0])
+        session.begin(session.open(mailbox, facts["tls"] or "none"))
+        return session
+    return session
 
 
 def service(in_force: settings.Settings) -> serve.Service:
     workers = in_force["pop3.workers"]
+    apart = sessions.apart()
     return serve.Service(
         name="pymta-pop3d",
         listeners={"pop3": in_force["pop3.listen"], "pop3s": in_force["pop3.listen_tls"]},
         tls_listeners=frozenset(("pop3s",)),
-        open=_open,
+        open=lambda worker: _open(worker, apart),
         workers=workers,
         sessions_max=max(1, in_force["pop3.sessions_max"] // workers),
         account=ACCOUNT,
-        helpers={"auth": (auth.ACCOUNT, auth.helper_main)},
+        helpers=sessions.helpers(lambda: service(in_force), _open_apart),
         full=b"-ERR [SYS/TEMP] too many sessions; try again later\r\n")
 
 

@@ -108,6 +108,14 @@ class Pop3Server:
         self._octets = 0                                # of what is not deleted
         self._wanted: tuple[int, int | None] = 0, None  # what the last Retrieve asked for
 
+    @classmethod
+    def handed_over(cls) -> Pop3Server:
+        """A session whose Login has been asked elsewhere: nothing has been said here, and logged_in or refused comes next."""
+        server = cls(tls=True, stls=False, login=True, failures_max=1)
+        server._out.clear()
+        server._waiting = True
+        return server
+
     # ---- what the program calls ---------------------------------------------------------------------------------------
     def feed(self, data: bytes) -> None:
         """Bytes from the client.  Lines may end in a bare LF: people type POP3 by hand."""
@@ -141,6 +149,11 @@ class Pop3Server:
         out = b"".join(self._out)
         self._out.clear()
         return out
+
+    def rest(self) -> bytes:
+        """What the client said that has not been looked at: for the one who goes on with the session."""
+        lines = [line for line in self._lines if line is not _SKIP]
+        return b"".join(line + b"\n" for line in lines) + self._rest
 
     @property
     def waiting(self) -> bool:
