@@ -22,15 +22,18 @@ _LAUNCH = ("import os, sys\nfds = [int(n) for n in sys.argv[1].split(',')]\nhigh
 
 
 class Alone:
-    """program: of bin/; listeners: names of its sockets; given: settings; files: name in etc -> text; with_tls: whether there is a certificate."""
+    """program: of bin/; listeners: names of its sockets; given: settings; files: name in etc -> text; with_tls: whether there is a certificate;
+    spool: another one's."""
 
     def __init__(self, program: str, listeners: tuple[str, ...], given: dict[str, str] | None = None, files: dict[str, str] | None = None,
-                 *, with_tls: bool = False, environment: dict[str, str] | None = None) -> None:
+                 *, with_tls: bool = False, environment: dict[str, str] | None = None, spool: str = "") -> None:
         self.directory = new_directory()
-        self.etc, self.spool = os.path.join(self.directory, "etc"), os.path.join(self.directory, "spool")
+        self.etc, self.spool = os.path.join(self.directory, "etc"), spool or os.path.join(self.directory, "spool")
         os.mkdir(self.etc)
-        layout.make_spool(self.spool, single_uid=True)
-        lines = {"host.name": "mx.example.test", "host.spool": self.spool, "host.run": self.directory, "local.domains": "example.test",
+        if not spool:
+            layout.make_spool(self.spool, single_uid=True)
+        lines = {"host.name": "mx.example.test", "host.spool": self.spool, "host.run": self.directory,
+                 "local.domains": "example.test",
                  "local.system_users": "no", "queue.free_min": "0", **(given or {})}
         for name, text in {"pymta.conf": "".join(f"{key} = {value}\n" for key, value in lines.items()), **(files or {})}.items():
             with open(os.path.join(self.etc, name), "w", encoding="utf-8") as file:

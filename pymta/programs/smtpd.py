@@ -10,7 +10,6 @@ from __future__ import annotations
 import argparse
 import asyncio
 import errno
-import fcntl
 import os
 from functools import lru_cache
 from ipaddress import ip_address
@@ -330,29 +329,17 @@ def service(given: settings.Settings) -> serve.Service:
         office = Office(worker)
         return lambda wire: Session(wire, office)
 
+    started = clock.now()
+
     def commit(given: settings.Settings, clients: serve.Clients) -> None:
+        removed = committer.tidy(INTAKE, started)
+        if removed:
+            log.event("tidy", where=f"{INTAKE}/tmp", files=removed)
         committer.helper_main(given, clients, INTAKE)
 
     return serve.Service(NAME, listeners, open_worker, tls_listeners=frozenset(("submissions",)), workers=given["smtp.workers"],
                          sessions_max=given["smtp.sessions_max"], account=NAME, helpers={"auth": (auth.ACCOUNT, auth.helper_main), "commit": (NAME, commit)},
                          full=outcome.TOO_MANY_CONNECTIONS.smtp())
-
-
-def tidy() -> int:
-    """Remove drafts that a crash left behind, unless another pymta-smtpd still lives; a descriptor that says that we do.
-
-    Every process of a pymta-smtpd holds a shared lock on the intake; who gets it alone, as here at the start, is alone.
-    """
-    fd = os.open(INTAKE, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        removed = intake.tidy(INTAKE)
-        if removed:
-            log.event("tidy", where=f"{INTAKE}/tmp", files=removed)
-    except BlockingIOError:
-        pass
-    fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    return fd
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -362,7 +349,6 @@ def main(argv: list[str] | None = None) -> int:
     log.start(NAME)
     try:
         os.chdir(given["host.spool"])
-        tidy()
     except OSError as error:
         log.event("trouble", what=f"cannot use the spool {given['host.spool']}", file=error.filename, why=error.strerror or str(error),
                   remedy="make the places, see pymta(7)")

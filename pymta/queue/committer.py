@@ -21,7 +21,7 @@ import select
 import socket
 from typing import TYPE_CHECKING
 
-from pymta import clock, durable
+from pymta import clock, durable, layout
 from pymta.formats import queuefile
 from pymta.queue import intake
 from pymta.settings import Settings
@@ -167,6 +167,21 @@ class _Arrived(intake.Draft):
             durable.unlink_if_there(self.path)
         except OSError:
             pass
+
+
+def tidy(directory: str, before: float) -> int:
+    """Remove the drafts that were last written before that time (seconds since 1970): this daemon's start, so they are of one
+    that crashed and were never acknowledged.  How many.  Makes the directories that are missing, where that is allowed."""
+    layout.heal_spool(".")
+    removed = 0
+    for top, _, names in os.walk(f"{directory}/tmp"):
+        for name in names:
+            try:
+                if os.lstat(f"{top}/{name}").st_mtime < before:
+                    removed += durable.unlink_if_there(f"{top}/{name}")
+            except OSError:
+                continue                                # not ours to remove
+    return removed
 
 
 def helper_main(settings: Settings, clients: "Clients", directory: str) -> None:

@@ -386,6 +386,20 @@ def test_stop_and_start_again() -> None:
         assert daemon.names(f"{INTAKE}/tmp") == [] and not daemon.log("bug")
 
 
+def test_what_a_crash_left_is_tidied() -> None:
+    with Alone("pymta-smtpd", ("smtp",), {"smtp.workers": "1"}, FILES) as daemon, ready(daemon) as peer:
+        peer.say(TO_ALICE + b"x" * 600_000, 3)
+        wait_until(lambda: len(daemon.names(f"{INTAKE}/tmp")) == 1, 5)
+        os.killpg(daemon.process.pid, 9)
+        daemon.process.wait()
+        assert len(daemon.names(f"{INTAKE}/tmp")) == 1
+        os.rmdir(os.path.join(daemon.spool, INTAKE, "tmp", "0"))       # a directory that is missing is made
+        with Alone("pymta-smtpd", ("smtp",), {"smtp.workers": "1"}, FILES, spool=daemon.spool) as again, ready(again) as other:
+            assert daemon.names(f"{INTAKE}/tmp") == [] and again.log("tidy")
+            assert os.path.isdir(os.path.join(daemon.spool, INTAKE, "tmp", "0"))
+            assert other.say(TO_ALICE + b"x\r\n.\r\n", 4)[-1] == 250
+
+
 # ---- TLS and logins -------------------------------------------------------------------------------------------------------
 def trust(daemon: Alone) -> ssl.SSLContext:
     return ssl.create_default_context(cafile=os.path.join(daemon.etc, "tls", "ca.pem"))
