@@ -90,7 +90,6 @@ class _Reader:
                 self.route += b"@"
                 self.local = None
                 self.phrase = b""
-                self.in_route = True
             elif self.local is None:
                 self.local, self.phrase = self.phrase, b""
                 self.seen = True

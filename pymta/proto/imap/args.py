@@ -13,7 +13,7 @@ from typing import Any, Callable
 from pymta.proto.imap import utf7
 
 DEPTH_MAX = 40
-STAR = 1 << 32                                          # "*" in a sequence set: above every number
+STAR = 1 << 62                                          # "*" in a sequence set: above every number
 _NUMBER_MAX = (1 << 32) - 1
 
 Pairs = tuple[tuple[int, int], ...]                     # a sequence set: (first, last) as written, STAR for "*"
@@ -60,10 +60,16 @@ class Args:
         while self.peek() == 32:                        # some clients say two
             self.at += 1
 
+    def more(self) -> bool:
+        """Whether a blank and another argument follow; blanks at the end are none."""
+        raw, at = self.raw, self.at
+        while at < len(raw) and raw[at] == 32:
+            at += 1
+        return self.at < at < len(raw) and raw[at] not in (10, 13)
+
     def end(self) -> None:
-        if self.raw[self.at:self.at + 2].strip() or self.at + 2 < len(self.raw):
-            if bytes(self.raw[self.at:]).strip():
-                raise Bad("too many arguments, or a strange one")
+        if self.raw[self.at:].strip():
+            raise Bad("too many arguments, or a strange one")
 
     def take(self, match: Callable[..., re.Match[bytes] | None], what: str) -> re.Match[bytes]:
         found = match(self.raw, self.at)

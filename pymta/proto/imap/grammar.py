@@ -89,7 +89,7 @@ def _authenticate(args: Args) -> tuple:
     args.space()
     mechanism = args.atom()
     initial = None
-    if args.peek() == 32:
+    if args.more():
         args.space()
         initial = bytes(args.take(_INITIAL, "an initial response")[0])
     return mechanism, initial
@@ -111,7 +111,7 @@ def _id(args: Args) -> tuple:
 def _enable(args: Args) -> tuple:
     """"ENABLE" 1*(SP capability)  ->  (names in upper case,)"""
     names = []
-    while args.peek() == 32:
+    while args.more():
         args.space()
         names.append(args.atom().upper())
     if not names:
@@ -128,7 +128,7 @@ def _mailbox(args: Args) -> tuple:
 def _select(args: Args) -> tuple:
     """SP mailbox [SP "(" parameters ")"]  ->  (name,)    RFC 4466; no parameter is known"""
     out = _mailbox(args)
-    if args.peek() == 32:
+    if args.more():
         args.space()
         if args.list(args.atom):
             raise Bad("no such parameter")
@@ -168,7 +168,7 @@ def _list(args: Args) -> tuple:
     patterns = tuple(args.list(args.pattern)) if args.peek() == 40 else (args.pattern(),)
     returns: frozenset[bytes] = frozenset()
     status: tuple[bytes, ...] = ()
-    if args.peek() == 32:
+    if args.more():
         args.space()
         if args.atom().upper() != b"RETURN":
             raise Bad("RETURN expected")
@@ -244,7 +244,7 @@ def _store(args: Args, uid: bool) -> tuple:
         flags = args.list(args.flag)
     else:
         flags = [args.flag()]
-        while args.peek() == 32:
+        while args.more():
             args.space()
             flags.append(args.flag())
     return pairs, mode, word.endswith(b"SILENT"), tuple(flag for flag in flags if flag != "\\Recent")

@@ -36,10 +36,8 @@ def search(args: Args) -> tuple:
         charset = named
         args.space()
     keys = [_key(args, charset)]
-    while args.peek() == 32:
+    while args.more():
         args.space()
-        if args.peek() in (0, 10, 13):
-            break
         keys.append(_key(args, charset))
     return options, True, keys[0] if len(keys) == 1 else ("AND", *keys)
 
