@@ -123,7 +123,7 @@ def main(argv: list[str] | None = None) -> int:
         privs.become_account("pymta-remote")
         os.umask(0o027)
         os.chdir(config["host.spool"])
-        instance = locks.single_instance(os.path.abspath("report/remote/lock"))
+        instance = locks.single_instance(os.path.abspath("state/remote/lock"))
     except locks.AlreadyRunning as error:
         log.event("trouble", what="another pymta-remote works on this spool", why=str(error), remedy="stop it first")
         return 69
