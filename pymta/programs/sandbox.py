@@ -132,7 +132,7 @@ def _endpoints(options: Options, sockets: dict[str, list[socket.socket]]) -> dic
               for user in options.users]
     return {"domain": options.domain, "host": _HOST, **ports, "managesieve": None, "http": None,
             "ca_file": os.path.join(top, "etc", "tls", "ca.pem"), "sendmail": os.path.join(top, "bin", "sendmail"),
-            "etc": os.path.join(top, "etc", "pymta"), "spool": os.path.join(top, "spool"), "log": os.path.join(top, "log"),
+            "etc": os.path.join(top, "etc", "pymta"), "spool": tree.spool(options), "log": os.path.join(top, "log"),
             "pids": {}, "users": people}
 
 

@@ -52,6 +52,8 @@ def _give(directory: str, uid: int, gid: int) -> None:
     pending = [os.path.join(directory, name) for name in OURS]
     while pending:
         path = pending.pop()
+        if os.path.basename(path) == "lost+found":      # of a file system of its own
+            continue
         try:
             facts = os.lstat(path)
         except FileNotFoundError:
@@ -60,8 +62,8 @@ def _give(directory: str, uid: int, gid: int) -> None:
             os.chown(path, uid, gid, follow_symlinks=False)
         if os.path.isdir(path) and not os.path.islink(path):
             with os.scandir(path) as entries:
-                pending += [entry.path for entry in entries if entry.is_dir(follow_symlinks=False)
-                            or entry.stat(follow_symlinks=False).st_uid != uid]
+                pending += [entry.path for entry in entries
+                            if entry.is_dir(follow_symlinks=False) or entry.stat(follow_symlinks=False).st_uid != uid]
 
 
 def _check(directory: str) -> None:

@@ -39,6 +39,10 @@ def maildir(directory: str, options: Options, user: User) -> str:
     return os.path.join(directory, "home", home, "Maildir")
 
 
+def spool(options: Options) -> str:
+    return options.settings.get("host.spool") or os.path.join(options.directory, "spool")
+
+
 def build(options: Options, ports: dict[str, str]) -> None:
     """Make or mend the tree.  ports: listener -> addresses as pymta.conf writes them.  Raises OSError."""
     top = options.directory
@@ -47,9 +51,16 @@ def build(options: Options, ports: dict[str, str]) -> None:
     _configuration(options, ports)
     _people(options)
     _sendmail(top)
-    layout.make_spool(os.path.join(top, "spool"), single_uid=True)
-    certificate.ensure(os.path.join(top, "etc", "tls"), ["localhost", "127.0.0.1", "::1", *(f"mail.{d}" for d in reversed(options.domains))])
-    durable.sync_fs(top)                                # hundreds of directories: one call
+    layout.make_spool(spool(options), single_uid=True)
+    certificate.ensure(os.path.join(top, "etc", "tls"), _names(options))
+    for path in {os.stat(path).st_dev: path for path in (top, os.path.join(top, "home"), spool(options))}.values():
+        durable.sync_fs(path)                           # hundreds of directories: one call for each file system
+
+
+def _names(options: Options) -> list[str]:
+    """What the certificate is for."""
+    names = ["localhost", "127.0.0.1", "::1", *(f"mail.{domain}" for domain in reversed(options.domains))]
+    return list(dict.fromkeys(filter(None, [options.settings.get("host.name", "").lower(), *names])))
 
 
 # ---- etc --------------------------------------------------------------------------------------------------------------
@@ -58,7 +69,7 @@ def _configuration(options: Options, ports: dict[str, str]) -> None:
     etc = os.path.join(top, "etc")
     rows = {
         "host.name": f"mail.{options.domain}",
-        "host.spool": os.path.join(top, "spool"),
+        "host.spool": spool(options),
         "host.run": os.path.join(top, "run"),
         "local.domains": options.domain,
         "local.virtual_domains": " ".join(options.domains[1:]),

@@ -259,6 +259,18 @@ def test_any_setting_can_be_set(sandbox_factory):
     assert one.ends["lmtp"] is None
 
 
+def test_a_spool_elsewhere(sandbox_factory):
+    with Sandboxes() as sandboxes:
+        elsewhere = sandboxes.new_directory()
+        if os.geteuid() == 0:
+            os.chown(elsewhere, 65534, 65534)
+        one = sandbox_factory(set=f"host.spool={elsewhere}")
+        assert one.ends["spool"] == elsewhere
+        one.send("alice@example.test")
+        one.wait_mail(1)
+        one.stop()
+
+
 def test_caches_may_be_removed_at_any_time(sandbox):
     sandbox.send("alice@example.test", "Subject: kept\n\nthrough it all\n")
     sandbox.wait_mail(1)
@@ -436,6 +448,24 @@ def test_any_numeric_uid_will_do(sandbox_factory):
                               extra_groups=[], capture_output=True)
         assert (done.returncode, done.stderr) == (0, b"")
         one.wait_mail(1, "bob")
+
+
+@pytest.mark.root
+def test_a_directory_that_comes_back_as_root_s_is_given_away_again_but_for_lost_and_found(sandbox_factory):
+    one = sandbox_factory()
+    one.send("alice@example.test")
+    one.wait_mail(1)
+    one.stop()
+    stranger = os.path.join(one.directory, "spool", "lost+found")
+    os.mkdir(stranger, 0o700)
+    for top, folders, names in os.walk(one.directory):
+        for name in [".", *folders, *names]:
+            os.chown(os.path.join(top, name), 0, 0, follow_symlinks=False)
+    again = sandbox_factory(one.directory)
+    again.send("alice@example.test")
+    again.wait_mail(2)
+    assert os.stat(stranger).st_uid == 0
+    assert again.stop() == 0
 
 
 @pytest.mark.root
