@@ -14,12 +14,16 @@ look at everything again) and IGNORED (the directory has gone, or the watch was 
 from __future__ import annotations
 
 import errno
+import functools
+import itertools
+import operator
 import os
 import select
 import struct
 import threading
 import warnings
 from collections.abc import Callable, Hashable
+from typing import NamedTuple
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore", DeprecationWarning)     # asyncore, which it imports and we do not use
@@ -40,6 +44,13 @@ _HEAD = struct.Struct("iIII")
 _READ_OCTETS = 1 << 18
 
 
+class _Watch(NamedTuple):
+    path: bytes
+    mask: int
+    told: Told
+    tag: Hashable
+
+
 class Watcher:
     """One inotify instance (a user has 128 by default, so a process wants one: see shared()).  Raises OSError if there is none
     to be had.  All methods may be called from any thread."""
@@ -52,7 +63,8 @@ class Watcher:
         self._fd = self._manager.get_fd()
         os.set_blocking(self._fd, False)
         os.set_inheritable(self._fd, False)
-        self._watches: dict[int, tuple[bytes, int, Told, Hashable]] = {}
+        self._watches: dict[int, dict[int, _Watch]] = {}  # kernel's number -> ours -> what was asked
+        self._handles = itertools.count(1)
         self._lock = threading.RLock()
         self.overflows = 0
 
@@ -62,12 +74,19 @@ class Watcher:
     def add(self, path: str | bytes, told: Told, tag: Hashable = None, mask: int = NAMES) -> int:
         """Watch a directory; told is called from drain() with each event.  Returns a number for remove().  Raises OSError.
 
-        A directory is watched once an instance: a second add of the same one takes the first one's place."""
+        Several may watch one directory (the kernel knows it by its inode); each hears what any of them asked for."""
         name = os.fsencode(path)
         with self._lock:
-            wd = self._add(name, mask)
-            self._watches[wd] = (name, mask, told, tag)
-        return wd
+            handle = next(self._handles)
+            self._enter(handle, _Watch(name, mask, told, tag))
+        return handle
+
+    def _enter(self, handle: int, asked: _Watch) -> None:
+        wd = self._add(asked.path, asked.mask)
+        others = self._watches.setdefault(wd, {})
+        if any(other.mask & ~asked.mask for other in others.values()):
+            self._add(asked.path, functools.reduce(operator.or_, (other.mask for other in others.values()), asked.mask))
+        others[handle] = asked
 
     def _add(self, path: bytes, mask: int) -> int:
         mask |= pyinotify.IN_ONLYDIR
@@ -89,11 +108,16 @@ class Watcher:
             raise OSError(number, str(error), path) from error
         return wd
 
-    def remove(self, wd: int) -> None:
+    def remove(self, handle: int) -> None:
         """Stop watching.  Events that were queued before are dropped."""
         with self._lock:
-            if self._watches.pop(wd, None) and self._manager.get_watch(wd):
-                self._manager.rm_watch(wd, quiet=True)
+            for wd, asked in self._watches.items():
+                if asked.pop(handle, None):
+                    if not asked:
+                        del self._watches[wd]
+                        if self._manager.get_watch(wd):
+                            self._manager.rm_watch(wd, quiet=True)
+                    return
 
     def drain(self) -> int:
         """Read all that is queued and call those who asked.  Returns how many events there were.  Never blocks."""
@@ -118,8 +142,9 @@ class Watcher:
             if mask & OVERFLOW:
                 self._overflowed()
             elif wd in watches:
-                _, _, told, tag = watches[wd]
-                told((tag, mask, cookie, data[at - length:at].rstrip(b"\0")))
+                name = data[at - length:at].rstrip(b"\0")
+                for asked in list(watches[wd].values()):
+                    asked.told((asked.tag, mask, cookie, name))
             if mask & IGNORED:
                 watches.pop(wd, None)
                 if self._manager.get_watch(wd):
@@ -129,20 +154,21 @@ class Watcher:
     def _overflowed(self) -> None:
         """Events were dropped, IN_IGNORED perhaps among them: set every watch again, then tell everybody."""
         self.overflows += 1
-        before, told_all = dict(self._watches), []
+        before = [(wd, handle, asked) for wd, all_asked in self._watches.items() for handle, asked in all_asked.items()]
         self._watches.clear()
-        for wd, (path, mask, told, tag) in before.items():
-            told_all.append((told, (tag, OVERFLOW, 0, b"")))
+        gone = []
+        for wd, handle, asked in before:
             try:
-                now = self._add(path, mask)
+                self._enter(handle, asked)
             except OSError:
-                told_all.append((told, (tag, IGNORED, 0, b"")))
-                continue
-            self._watches[now] = (path, mask, told, tag)
-            if now != wd:                               # another directory stands there now: its old number is of no use
-                told_all.append((told, (tag, IGNORED, 0, b"")))
-        for told, event in told_all:
-            told(event)
+                gone.append(asked)
+            else:
+                if handle not in self._watches.get(wd, ()):     # another directory stands there now: its old number is of no use
+                    gone.append(asked)
+        for _, _, asked in before:
+            asked.told((asked.tag, OVERFLOW, 0, b""))
+        for asked in gone:
+            asked.told((asked.tag, IGNORED, 0, b""))
 
     def wait(self, timeout_s: float | None = None) -> bool:
         """Block until something is queued (True), or timeout_s seconds have passed (False)."""

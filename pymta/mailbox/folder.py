@@ -126,7 +126,7 @@ class Folder:
             self._listeners.remove(told)
 
     def tell(self, changes: Changes) -> None:
-        if changes:
+        if changes or self.vanished:                    # that it has vanished is news too
             for told in list(self._listeners):
                 try:
                     told(changes)

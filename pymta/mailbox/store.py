@@ -16,6 +16,7 @@ from pymta.formats import maildir, subscriptions
 from pymta.formats.uidlist import NAME as UIDLIST
 from pymta.locks import DotLock
 from pymta.mailbox.folder import Folder, heal
+from pymta.mailbox.message import Changes
 from pymta.mailbox.scanner import Vanished
 
 SPECIAL_USE = {"Drafts": "\\Drafts", "Sent": "\\Sent", "Junk": "\\Junk", "Trash": "\\Trash", "Archive": "\\Archive"}
@@ -188,6 +189,7 @@ class MailStore:
         _statuses.pop(directory, None)
         if folder:
             folder.vanished = True
+            folder.tell(Changes())
             folder.forget()
 
     def special_use(self, name: str) -> str | None:

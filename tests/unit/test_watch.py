@@ -65,6 +65,23 @@ def test_remove_ends_it(watcher, tmp_path):
     assert [event[3] for event in events] == [b"z"]
 
 
+def test_two_may_watch_one_directory(watcher, tmp_path):
+    one, two = [], []
+    first = watcher.add(str(tmp_path), one.append, mask=watch.CREATE)
+    second = watcher.add(os.fsencode(tmp_path), two.append, mask=watch.DELETE)
+    (tmp_path / "x").touch()
+    os.unlink(tmp_path / "x")
+    watcher.drain()
+    assert [event[1] for event in one] == [watch.CREATE, watch.DELETE] == [event[1] for event in two]
+    watcher.remove(first)
+    (tmp_path / "y").touch()
+    watcher.drain()
+    assert len(one) == 2 and len(two) == 3
+    watcher.remove(second)
+    watcher.remove(second)
+    assert watcher._watches == {}
+
+
 def test_a_directory_that_goes_says_so(watcher, tmp_path):
     (tmp_path / "d").mkdir()
     events = []
