@@ -1,4 +1,4 @@
-"""pymta-pop3d: show a user the INBOX of the Maildir by POP3.                                 pymta-pop3d(8)"""
+"""pymta-pop3d: show a user the Maildir by POP3.                                 pymta-pop3d(8)"""
 from __future__ import annotations
 
 import argparse
@@ -291,7 +291,7 @@ def service(in_force: settings.Settings) -> serve.Service:
 
 
 def main(argv: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="pymta-pop3d", description="Show a user the INBOX of the Maildir by POP3.")
+    parser = argparse.ArgumentParser(prog="pymta-pop3d", description="Show a user the Maildir by POP3.")
     parser.add_argument("--etc", default=settings.DEFAULT_ETC, metavar="DIR", help="where pymta.conf lies (default: %(default)s)")
     options = parser.parse_args(argv)
     in_force = settings.read(options.etc)
