@@ -22,7 +22,7 @@ from typing import Callable, Mapping
 from pymta import clock, log, privs
 from pymta.notify import notify
 from pymta.settings import Settings
-from pymta.wire import Certificate, Session, Wire
+from pymta.wire import Certificate, Session, Wire, plain
 
 __all__ = ["Clients", "Service", "Session", "Wire", "Worker", "run"]
 
@@ -129,7 +129,7 @@ class Worker:
         sock.setblocking(False)
         if sock.family != socket.AF_UNIX:
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        address = (_plain(peer[0]), peer[1]) if isinstance(peer, tuple) else ("local", 0)
+        address = (plain(peer[0]), peer[1]) if isinstance(peer, tuple) else ("local", 0)
         if len(self.wires) >= self.service.sessions_max:
             log.event("refuse", service=name, peer=address[0], why="too many sessions")
             try:
@@ -195,14 +195,7 @@ class _Unsecured(Session):
 
 
 def _open(wire: Wire, factory: Callable[[Wire], Session]) -> None:
-    local = wire.sock.getsockname()
-    wire.local = (_plain(local[0]), local[1]) if isinstance(local, tuple) else ("local", 0)
     wire.session = factory(wire)
-
-
-def _plain(address: str) -> str:
-    """An address without the mapping of IPv4 into IPv6, and without a zone."""
-    return address[7:] if address.startswith("::ffff:") else address.partition("%")[0]
 
 
 # ---- the parent -------------------------------------------------------------------------------------------------------

@@ -52,16 +52,15 @@ class Session:
 class Wire:
     """One connection.  See the module's docstring for the bytes; peer and local are (address, port)."""
 
-    __slots__ = ("worker", "sock", "peer", "local", "listener", "session", "_fd", "_out", "_out_octets", "_rest", "_in_turn",
+    __slots__ = ("worker", "sock", "peer", "listener", "session", "_fd", "_out", "_out_octets", "_rest", "_in_turn",
                  "_paused", "_closing", "_gone", "_deadline", "_timer", "_tls", "_tls_in", "_tls_out", "_shaking", "_drained", "_again",
-                 "_linger")
+                 "_linger", "_timer_at")
 
     def __init__(self, worker: "Worker", sock: socket.socket, peer: tuple[str, int], listener: str) -> None:
         self.worker = worker
         self.sock = sock
         self.peer = peer
         self.listener = listener
-        self.local: tuple[str, int] = ("", 0)
         self.session: Session = None                    # type: ignore[assignment]   # set right after the factory returns
         self._fd = sock.fileno()
         self._out: list[bytes] = []
@@ -69,7 +68,7 @@ class Wire:
         self._rest = bytearray()
         self._in_turn = self._paused = self._closing = self._gone = self._shaking = self._again = False
         self._linger: bool | None = False
-        self._deadline = 0.0
+        self._deadline = self._timer_at = 0.0
         self._timer: asyncio.TimerHandle | None = None
         self._tls: ssl.SSLObject | None = None
         self._tls_in: ssl.MemoryBIO | None = None
@@ -77,6 +76,12 @@ class Wire:
         self._drained: asyncio.Future[None] | None = None
 
     # ---- what a session may do ----------------------------------------------------------------------------------------
+    @property
+    def local(self) -> tuple[str, int]:
+        """Our end's address, asked of the system each time."""
+        name = self.sock.getsockname()
+        return (plain(name[0]), name[1]) if isinstance(name, tuple) else ("local", 0)
+
     @property
     def tls(self) -> bool:
         return self._tls is not None and not self._shaking
@@ -121,7 +126,8 @@ class Wire:
             return
         self._closing = True
         self._linger = linger
-        self.deadline(min(30.0, max(1.0, self._deadline - clock.tick())) if self._deadline else 30.0)
+        if self._rest:
+            self._hurry()
         if not self._in_turn:
             self._flush()
 
@@ -144,11 +150,11 @@ class Wire:
 
     def deadline(self, seconds: float) -> None:
         """Call session.timed_out() when this time passes without another call of deadline."""
-        self._deadline = clock.tick() + seconds
-        if self._timer is None:
-            self._timer = self.worker.loop.call_later(seconds, self._look_at_deadline)
-        elif self._timer.when() > self.worker.loop.time() + seconds:
-            self._timer.cancel()
+        self._deadline = at = clock.tick() + seconds
+        if self._timer is None or self._timer_at > at:  # a timer that comes too early looks and sets itself again
+            if self._timer is not None:
+                self._timer.cancel()
+            self._timer_at = at
             self._timer = self.worker.loop.call_later(seconds, self._look_at_deadline)
 
     def start_tls(self) -> None:
@@ -270,6 +276,12 @@ class Wire:
             self._rest = bytearray(data[octets:])
             self._out_octets = len(self._rest)
             self.worker.loop.add_writer(self._fd, self._writable)
+            if self._closing:
+                self._hurry()
+
+    def _hurry(self) -> None:
+        """A peer that is told goodbye has so long to take it."""
+        self.deadline(min(30.0, max(1.0, self._deadline - clock.tick())) if self._deadline else 30.0)
 
     def _writable(self) -> None:
         """The peer takes bytes again."""
@@ -321,6 +333,7 @@ class Wire:
             return
         left = self._deadline - clock.tick()
         if left > 0.001:
+            self._timer_at = self._deadline
             self._timer = self.worker.loop.call_later(left, self._look_at_deadline)
         elif self._closing or self._shaking:
             self._lost()
@@ -348,6 +361,11 @@ class Wire:
             except Exception as error:
                 log.bug(f"session {self.listener} {self.peer[0]}", error)
         self.worker.one_less()
+
+
+def plain(address: str) -> str:
+    """An address without the mapping of IPv4 into IPv6, and without a zone."""
+    return address[7:] if address.startswith("::ffff:") else address.partition("%")[0]
 
 
 class Certificate:
