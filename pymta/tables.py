@@ -124,6 +124,12 @@ def tmpfiles() -> str:
 MADE = {"systemd/pymta.sysusers": sysusers, "systemd/pymta.tmpfiles": tmpfiles}
 
 
+def described(unit: str, page: str) -> str:
+    """unit with the sentence of its program's man page as Description=."""
+    sentence = page.partition("\n.Nd ")[2].partition("\n")[0]
+    return "".join(f"Description={sentence}\n" if line.startswith("Description=") else line for line in unit.splitlines(True))
+
+
 def made(root: str) -> dict[str, str]:
     """path -> text as it should be, for everything below root that is made or holds a table."""
     out = {os.path.join(root, path): make() for path, make in MADE.items()}
@@ -133,6 +139,10 @@ def made(root: str) -> dict[str, str]:
             page = file.read()
         if _BEGIN in page:
             out[path] = fill(page)
+        unit = os.path.join(root, "systemd", name.rpartition(".")[0] + ".service")
+        if os.path.exists(unit):
+            with open(unit, encoding="utf-8") as file:
+                out[unit] = described(file.read(), page)
     return out
 
 

@@ -131,7 +131,7 @@ def test_a_unit_says_what_the_table_of_places_says(program):
     for name in ("NoNewPrivileges", "PrivateTmp", "PrivateDevices", "ProtectKernelTunables", "ProtectControlGroups"):
         assert facts[name] == ["yes"]
     assert facts["ProtectSystem"] == ["strict"] and "SystemCallFilter" in facts
-    assert f".Nd {facts['Description'][0]}\n" in read("man", page_of(program))
+    assert f".Nd {facts['Description'][0]}\n" in read("man", page_of(program)), "run make man"
 
 
 def test_a_socket_for_each_port_that_is_listened_on_by_default():
