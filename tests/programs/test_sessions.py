@@ -145,6 +145,7 @@ def test_a_session_process_that_is_killed_takes_only_its_own_sessions(stage):
         with_ann.noop()
     assert with_ben.stat()[0] >= 2
     with_ben.quit()
+    stage.wait(lambda: not os.path.exists(f"/proc/{victim}"))
     client(stage, "ann").quit()                         # another one is started
 
 
