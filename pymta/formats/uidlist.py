@@ -288,8 +288,9 @@ class UidlistFile:
             return str(error)
         return None
 
-    def append(self, bases: list[bytes], keys: dict[bytes, bytes] | None = None) -> dict[bytes, int]:
-        """Give the next UIDs to bases, in their order; durable on return.  keys: keys of an entry, for bases that have any."""
+    def append(self, bases: list[bytes], keys: dict[bytes, bytes] | None = None, *, sync: bool = True) -> dict[bytes, int]:
+        """Give the next UIDs to bases, in their order; durable on return if sync, else the caller says sync() before it tells
+        them.  keys: keys of an entry, for bases that have any."""
         assert self.list is not None
         uidlist = self.list
         first = uidlist.next
@@ -305,10 +306,14 @@ class UidlistFile:
             self.rewrite()
         else:
             data = encode_entries(given, new_keys)
-            durable.append(self.path, data)
+            durable.append(self.path, data, sync=sync)
             self._offset += len(data)
             self._with(given, new_keys)
         return given
+
+    def sync(self) -> None:
+        """Make what was appended durable."""
+        durable.sync_file(self.path)
 
     def _with(self, given: dict[bytes, int], keys: dict[int, bytes]) -> None:
         assert self.list is not None

@@ -213,13 +213,17 @@ def _place_for(base: bytes, letters: set[int]) -> tuple[bool, bytes]:
 
 
 def _publish(folder: Folder, made: list[tuple[bytes, tuple[bool, bytes]]], keys: dict[bytes, bytes], changes: Changes) -> list[int]:
-    """UIDs for files that have just been put in place: names durable, UIDs durable.  On an error nothing of it stays."""
+    """UIDs for files that have just been put in place: names durable, UIDs durable.  On an error nothing of it stays.
+
+    Both syncs come after both writes: most file systems put them on disk as one then."""
     try:
-        durable.sync_dirs(dict.fromkeys(os.path.dirname(_path(folder, where)) for _, where in made))
         for base, where in made:
             folder.scanner.added(base, where)
         folder.settle_locked(changes, [base for base, _ in made], keys)
+        folder.uidlist.sync()
+        durable.sync_dirs(os.path.dirname(_path(folder, where)) for _, where in made)
     except BaseException:
+        folder.drop([message for message in changes.arrived if message.base in {base for base, _ in made}], Changes())
         for base, where in made:
             folder.scanner.renamed(base, where, None)
         _undo(_path(folder, where) for _, where in made)
@@ -432,8 +436,9 @@ def _moved(folder: Folder, target: Folder, made: list[tuple[bytes, tuple[bool, b
         return []
     for base, where in made:
         target.scanner.added(base, where)
-    durable.sync_dirs([*target.scanner.paths.values(), *folder.scanner.paths.values()])
     target.settle_locked(changes, [base for base, _ in made], keys)
+    target.uidlist.sync()
+    durable.sync_dirs([*target.scanner.paths.values(), *folder.scanner.paths.values()])
     target.finish(changes)
     uids = {message.base: message.uid for message in changes.arrived}
     return [uids[base] for base, _ in made]

@@ -305,7 +305,7 @@ class Folder:
             log.event("trouble", mailbox=self.directory, why=f"cannot give UIDs to {len(self._unknown)} messages: {error}")
 
     def settle_locked(self, changes: Changes, ours: Sequence[bytes] = (), keys: dict[bytes, bytes] | None = None) -> None:
-        """Under the lock, after _look: UIDs for what has none, in the order of time, then for ours."""
+        """Under the lock, after _look: UIDs for what has none, in the order of time, then for ours (then the caller syncs)."""
         if self.uidlist.list is None:
             self._make_uidlist()
         self._take_known(changes)
@@ -313,7 +313,7 @@ class Folder:
         for base in [base for base in bases if b"\n" in base]:          # cannot be written in a uidlist
             bases.remove(base)
         if bases or ours:
-            given = self.uidlist.append([*bases, *ours], keys)
+            given = self.uidlist.append([*bases, *ours], keys, sync=not ours)
             self._arrive(((uid, base) for base, uid in given.items()), changes)
 
     def _make_uidlist(self) -> None:

