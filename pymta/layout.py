@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass, replace
 
-from pymta import durable
+from pymta import durable, privs
 from pymta.formats.queuefile import SHARDS
 
 
@@ -92,6 +92,14 @@ ACCOUNTS: dict[str, str] = {
     "pymta-login": "speaks IMAP and POP3 until the user is known",
     "pymta-vmail": "owns the mailboxes of virtual users",
 }
+
+
+def ready(spool: str) -> None:
+    """See that the spool is there before a daemon works in it.  Raises KeyError without the accounts, OSError."""
+    if privs.is_root():
+        make_spool(spool, single_uid=False)
+    else:
+        heal_spool(spool)
 
 
 def make_spool(spool: str, *, single_uid: bool) -> None:

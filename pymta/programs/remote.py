@@ -1,15 +1,15 @@
 """pymta-remote: deliver messages to other hosts by SMTP or LMTP.                          pymta-remote(8)"""
 from __future__ import annotations
 
-import argparse
 import asyncio
 import os
 import signal
 from collections import deque
 
-from pymta import locks, log, privs, settings
+from pymta import log
 from pymta.formats.transports import Transports
 from pymta.notify import notify
+from pymta.queue.begin import begin
 from pymta.queue.remote_destination import Limits, Pool
 from pymta.queue.remote_jobs import TODO, Jobs
 from pymta.queue.remote_report import Reporter
@@ -110,30 +110,8 @@ class Remote:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Exit status: 0 when asked to stop, 69 if another pymta-remote works on this spool, 67 without the account, 73 without the spool,
-    78 for a setting it cannot work with."""
-    parser = argparse.ArgumentParser(prog=NAME, description="Deliver messages to other hosts by SMTP or LMTP.")
-    parser.add_argument("--etc", default=settings.DEFAULT_ETC, metavar="DIR", help="where pymta.conf lies (default %(default)s)")
-    options = parser.parse_args(argv)
-    log.start(NAME)
-    config = settings.read(options.etc)
-    for complaint in config.complaints:
-        log.event("config", why=complaint)
-    try:
-        privs.become_account("pymta-remote")
-        os.umask(0o027)
-        os.chdir(config["host.spool"])
-        instance = locks.single_instance(os.path.abspath("state/remote/lock"))
-    except locks.AlreadyRunning as error:
-        log.event("trouble", what="another pymta-remote works on this spool", why=str(error), remedy="stop it first")
-        return 69
-    except KeyError as error:
-        log.event("trouble", what=str(error.args[0]))
-        return 67
-    except OSError as error:
-        log.event("trouble", what=f"cannot work in {config['host.spool']}", why=error.strerror or str(error),
-                  remedy="start pymta-qrun first; it makes what is missing")
-        return 73
+    """Exit status: 0 when asked to stop, 78 for a setting it cannot work with; else as begin() says."""
+    config, instance = begin(NAME, "Deliver messages to other hosts by SMTP or LMTP.", argv, account=NAME, umask=0o027)
     with instance:
         return asyncio.run(_run(config))
 

@@ -14,7 +14,7 @@ import os
 from functools import lru_cache
 from ipaddress import ip_address
 
-from pymta import auth, clock, log, outcome, policy, serve, settings
+from pymta import auth, clock, layout, log, outcome, policy, serve, settings
 from pymta.formats.queuefile import Envelope, Recipient
 from pymta.message import header, received
 from pymta.outcome import Outcome
@@ -25,7 +25,7 @@ from pymta.routing import Router
 
 NAME = "pymta-smtpd"
 INTAKE = "in/smtpd"
-EX_OSERR = 71
+EX_NOUSER, EX_OSERR = 67, 71
 _TLS_AWAY = Outcome(454, "4.7.0", 75, "TLS is not available now")
 _TROUBLE_EVERY_S = 10.0
 
@@ -348,7 +348,11 @@ def main(argv: list[str] | None = None) -> int:
     given = settings.read(parser.parse_args(argv).etc)
     log.start(NAME)
     try:
+        layout.ready(given["host.spool"])
         os.chdir(given["host.spool"])
+    except KeyError as error:
+        log.event("trouble", what=str(error.args[0]))
+        return EX_NOUSER
     except OSError as error:
         log.event("trouble", what=f"cannot use the spool {given['host.spool']}", file=error.filename, why=error.strerror or str(error),
                   remedy="make the places, see pymta(7)")
