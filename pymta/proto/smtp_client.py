@@ -94,7 +94,7 @@ class SmtpClient:
     """One connection.  name: what to say in EHLO; tls: use STARTTLS if it is offered; secure: TLS is up already.
 
     Attributes to read: extensions (keyword -> parameters, bytes, upper case keyword), secure, tls_refused (the peer's
-    answer to STARTTLS, if it was not 220), stage (what is being waited for, a word for texts), sent (transactions ended).
+    answer to STARTTLS, if it was not 220), stage (what is being waited for, a word for texts), sent (transactions ended), replies (whole ones heard).
     """
 
     def __init__(self, name: bytes, *, lmtp: bool = False, tls: bool = True, secure: bool = False) -> None:
@@ -105,6 +105,7 @@ class SmtpClient:
         self.extensions: dict[bytes, bytes] = {}
         self.tls_refused: Outcome | None = None
         self.sent = 0
+        self.replies = 0
         self.closed = False
         self._out: list[bytes] = []
         self._replies = Replies()
@@ -209,6 +210,7 @@ class SmtpClient:
 
     # ---- replies ------------------------------------------------------------------------------------------------------
     def _reply(self, answer: Outcome, lines: tuple[bytes, ...], events: list[Event]) -> None:
+        self.replies += 1
         if answer.reply == 421:                         # RFC 5321 §3.8: at any time, and to any command
             self._close(answer, True, events)
         elif self._stuffing:

@@ -106,13 +106,13 @@ class Pool:
         self.stopping = True
         for destination in self.destinations.values():
             destination.drop_queue()
+        for task in [task for destination in self.destinations.values() for task in destination.opening]:
+            task.cancel()
         for session in list(self.open_sessions):
             session.leave()
         end = clock.tick() + wait_s
         while any(session.state == "busy" for session in self.open_sessions) and clock.tick() < end:
             await asyncio.sleep(0.02)
-        for task in [task for destination in self.destinations.values() for task in destination.opening]:
-            task.cancel()
         for session in list(self.open_sessions):
             session.give_up(outcome.CONNECTION_LOST.because("cut: this host is stopping its service"))
         for destination in self.destinations.values():
@@ -173,6 +173,7 @@ class Destination:
             self.idle.remove(session)
         if trouble:
             self._back_off()
+            self._bad[session.address] = clock.tick() + BAD_ADDRESS_S       # the next connection goes to another host, if there is one
         self.pool.freed()
         if self.queue:
             self.pool.loop.call_soon(self.pump)

@@ -59,22 +59,26 @@ class Opened:
         head_lines = self.head.count(b"\n", 0, self.envelope.head_octets)
         return self.envelope.size_octets - self.envelope.head_octets + self.envelope.lines - head_lines
 
-    def chunks(self) -> Iterator[bytes]:
+    def chunks(self, fd: int | None = None) -> Iterator[bytes]:
         """The message from its first octet.  Raises OSError if it cannot be read to its end: then nothing may end it."""
         at, end = self.envelope.head_octets, self.envelope.size_octets
         if self.small:
             yield self.head[at:end]
             return
         while at < end:
-            chunk = os.pread(self.fd, min(CHUNK_OCTETS, end - at), at)
+            chunk = os.pread(self.fd if fd is None else fd, min(CHUNK_OCTETS, end - at), at)
             if not chunk:
                 raise OSError(f"queue file ends at {at} of {end} octets")
             at += len(chunk)
             yield chunk
 
-    def scan(self) -> None:
-        """Learn whether a big message has bytes above 127.  May wait for the disk: run it in a thread."""
-        self.eight_bit = not all(chunk.isascii() for chunk in self.chunks())
+    def scan(self, fd: int) -> None:
+        """Learn whether a big message has bytes above 127.  May wait for the disk: run it in a thread, with a descriptor of its
+        own, which is closed."""
+        try:
+            self.eight_bit = not all(chunk.isascii() for chunk in self.chunks(fd))
+        finally:
+            os.close(fd)
 
     def close(self) -> None:
         if self.fd >= 0:
@@ -137,7 +141,7 @@ class Jobs:
     # ---- in -----------------------------------------------------------------------------------------------------------
     def admit(self, name: str) -> bool:
         """Look into a file and hand out its shares.  False: it was read in vain, for it has to wait."""
-        if name in self or not name.endswith(SUFFIX) or name.startswith("."):
+        if name in self or not is_ours(name):
             return True
         opened = self._open(name)
         if opened is None:
@@ -294,7 +298,7 @@ class Jobs:
     def look(self) -> list[str]:
         """Names in todo/remote that are to be tried: all that are new, and those whose report was read long ago (an event was
         lost).  In order of age."""
-        names = [name for name in os.listdir(TODO) if name.endswith(SUFFIX)]
+        names = [name for name in os.listdir(TODO) if is_ours(name)]
         if not self.reporter.unread():
             self.reported.clear()
         else:
@@ -310,6 +314,11 @@ class Jobs:
             except FileNotFoundError:
                 pass
         self.reported.discard("-")
+
+
+def is_ours(name: str) -> bool:
+    """Whether a file of this name is a message to be sent.  Others are left alone."""
+    return name.endswith(SUFFIX) and name[0] != "." and name.isascii() and name.isprintable() and " " not in name
 
 
 def report_paths() -> list[str]:

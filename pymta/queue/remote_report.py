@@ -15,7 +15,7 @@ from pymta.formats.report import Entry
 GATHER_S = 0.03
 SYNC_S = 0.5
 BATCH_ENTRIES = 2000
-AGAIN_S = 5.0
+AGAIN_S = 2.0
 
 
 class Reporter:
@@ -59,6 +59,9 @@ class Reporter:
                 except OSError as error:                # its files are left alone until it can be said what became of them
                     log.event("trouble", what="cannot write a report", why=error.strerror or str(error), remedy=f"again in {AGAIN_S:g} s")
                     wait_s = AGAIN_S
+                except ValueError as error:             # these files wait for the next start; the others must not
+                    log.bug("report", error)
+                    del self._groups[:count]
         finally:
             self._writing = None
         if self._groups:

@@ -9,6 +9,7 @@ switch would be dear.
 from __future__ import annotations
 
 import asyncio
+import os
 import ssl
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, cast
@@ -66,7 +67,8 @@ class Session(asyncio.BufferedProtocol):
         self._paused = False
         self._too_many: list[int] = []
         self._accepted_some = False
-        self._beginning = False
+        self._begun = self._beginning = False
+        self._replies = 0
         self._deadline = 0.0
         self._timer: asyncio.TimerHandle | None = None
 
@@ -128,9 +130,10 @@ class Session(asyncio.BufferedProtocol):
             opened = self.jobs.open(share)
             if opened is not None:
                 self.state = "busy"
-                self.share, self.opened = share, opened
+                self.share, self.opened, self._begun = share, opened, False
                 if opened.eight_bit is None:
-                    self.loop.run_in_executor(None, opened.scan).add_done_callback(self._scanned)
+                    self._arm(self.limits.reply_s)
+                    self.loop.run_in_executor(None, opened.scan, os.dup(opened.fd)).add_done_callback(self._scanned)
                 else:
                     self._begin()
 
@@ -142,6 +145,7 @@ class Session(asyncio.BufferedProtocol):
 
     def _begin(self) -> None:
         assert self.share is not None and self.opened is not None
+        self._begun = True
         envelope = self.opened.envelope
         self._numbers = list(self.share.numbers)
         self._too_many, self._accepted_some = [], False
@@ -243,7 +247,7 @@ class Session(asyncio.BufferedProtocol):
             if chunk is None:
                 self._source = None
                 self.client.end_of_body()
-                self._arm(2 * self.limits.reply_s)      # RFC 5321 §4.5.3.2.6: twice as long as for other replies
+                self._arm(self._patience())
             else:
                 self.client.body(chunk)
                 if self.opened is not None and self.opened.small:
@@ -262,7 +266,7 @@ class Session(asyncio.BufferedProtocol):
         was, self.state = self.state, "gone"
         self._ending = event
         if self.share is not None and self.opened is not None:
-            if event.unsent:
+            if event.unsent or not self._begun:
                 self.opened.close()
                 self.destination.give_back(self.share)
                 self.share = self.opened = self._source = None
@@ -270,7 +274,7 @@ class Session(asyncio.BufferedProtocol):
                 self._share_over(well=False)
         self.hang_up()
         if not self._tell(event) and was in ("idle", "busy"):
-            self.destination.session_over(self, trouble=was == "busy" and not event.unsent)
+            self.destination.session_over(self, trouble=was == "busy" and self._begun and not event.unsent)
 
     def leave(self) -> None:
         """Say goodbye."""
@@ -307,9 +311,11 @@ class Session(asyncio.BufferedProtocol):
         return _view
 
     def buffer_updated(self, octets: int) -> None:
-        if self.state == "busy":
-            self._arm(self.limits.reply_s)
         self._guarded(lambda: self._happened(self.client.feed(bytes(_view[:octets]))))
+        if self.client.replies != self._replies:        # a whole one: a reply that only trickles in has no more time than another
+            self._replies = self.client.replies
+            if self.state in ("opening", "busy"):
+                self._arm(self._patience())
 
     def eof_received(self) -> bool:
         return False                                    # close; connection_lost follows
@@ -347,6 +353,10 @@ class Session(asyncio.BufferedProtocol):
                 self.hang_up()
 
     # ---- time ---------------------------------------------------------------------------------------------------------
+    def _patience(self) -> float:
+        """How long to wait for the next reply.  RFC 5321 §4.5.3.2.6: after a message twice as long."""
+        return self.limits.reply_s * (2 if self.client.stage == "the final reply" else 1)
+
     def _arm(self, seconds: float) -> None:
         """Call _timed_out when this time passes without another call.  Nearly always it only notes a number."""
         self._deadline = clock.tick() + seconds

@@ -10,6 +10,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import ExitStack
 
 import pytest
 import trustme
@@ -18,7 +19,7 @@ from pymta import clock, layout
 from pymta.formats import queuefile, report
 from pymta.formats.queuefile import REMOTE, Envelope, Record, Recipient
 from tests.nameserver import NameServer
-from tests.peer import Cut, Hang, Mail, Peer, Talk
+from tests.peer import Cut, Hang, Mail, Peer, Script, Talk
 from tests.running import ROOT, new_directory, wait_until
 
 NOBODY = 65534
@@ -248,18 +249,23 @@ def test_4xx_for_one_of_three(remote) -> None:
         assert one.left() == [name] and peer.mails[0].recipients == ["r0@b.test", "r2@b.test"]
 
 
-@pytest.mark.parametrize("verb, reply, fate", [
+REFUSALS = [
     ("MAIL", "550 5.7.1 not you", ("failed", "5.7.1")), ("MAIL", "451 4.3.0 later", ("deferred", "4.3.0")),
     ("RCPT", "550 no such user", ("failed", "5.0.0")), ("DATA", "554 5.5.0 no", ("failed", "5.5.0")),
     (".", "554 5.6.0 dislike", ("failed", "5.6.0")), (".", "451 4.3.0 disk", ("deferred", "4.3.0")), (".", "421 4.3.2 bye", ("deferred", "4.3.2")),
-])
-def test_refused(remote, verb: str, reply: str, fate: tuple[str, str]) -> None:
-    with Peer(lambda talk, said, line: reply if said == verb else None) as peer:
-        one = remote({"b.test": peer}).start()
-        name = one.put("r0@b.test", "r1@b.test")
-        entries = one.wait_reports(2)
-        assert fates(entries) == {0: fate, 1: fate} and destinations(entries) == []
-        assert one.left() == [name] and peer.mails == []
+]
+
+
+def test_refused(remote) -> None:
+    with ExitStack() as stack:
+        peers = [stack.enter_context(Peer(lambda talk, said, line, verb=verb, reply=reply: reply if said == verb else None))
+                 for verb, reply, _ in REFUSALS]
+        one = remote({f"d{number}.test": peer for number, peer in enumerate(peers)}).start()
+        names = [one.put(f"r0@d{number}.test", f"r1@d{number}.test") for number in range(len(peers))]
+        entries = one.wait_reports(2 * len(names))
+        for name, (verb, reply, fate) in zip(names, REFUSALS):
+            assert fates([entry for entry in entries if entry.name == name]) == {0: fate, 1: fate}, (verb, reply)
+        assert destinations(entries) == [] and sorted(one.left()) == names and not any(peer.mails for peer in peers)
 
 
 def test_too_many_recipients_go_in_another_transaction(remote) -> None:
@@ -330,24 +336,28 @@ def test_a_reported_file_is_left_alone_also_by_the_next_start(remote) -> None:
 
 
 # ---- hosts that break -------------------------------------------------------------------------------------------------
-@pytest.mark.parametrize("where", ["CONNECT", "EHLO", "MAIL", "RCPT", "DATA", "."])
 @pytest.mark.parametrize("how", [Cut, Hang, "421 4.3.2 bye", "garbage"], ids=["cut", "hang", "421", "garbage"])
-def test_breaks_at(remote, where: str, how: type[Exception] | str) -> None:
-    def script(talk: Talk, verb: str, line: str) -> str | None:
-        if verb != where:
-            return None
-        if isinstance(how, str):
-            return how
-        raise how
-    with Peer(script) as peer:
-        one = remote({"b.test": peer}, remote_timeout="300ms", remote_connect_timeout="300ms").start()
-        name = one.put("r0@b.test", "r1@b.test")
-        entries = one.wait_reports(2)
-        assert {word for word, _ in fates(entries).values()} == {"deferred"} and one.left() == [name]
-        key = f"smtp:127.0.0.1:{peer.port}"
-        assert destinations(entries) == ([("down", key)] if where in ("CONNECT", "EHLO") else [])
-        if destinations(entries):
-            assert entries[0].word == "down"                    # the runner parks before it reads of the messages
+def test_breaks(remote, how: type[Exception] | str) -> None:
+    def breaks_at(where: str) -> Script:
+        def script(talk: Talk, verb: str, line: str) -> str | None:
+            if verb != where:
+                return None
+            if isinstance(how, str):
+                return how
+            raise how
+        return script
+    places = ["CONNECT", "EHLO", "MAIL", "RCPT", "DATA", "."]
+    with ExitStack() as stack:
+        peers = [stack.enter_context(Peer(breaks_at(where))) for where in places]
+        one = remote({f"d{number}.test": peer for number, peer in enumerate(peers)}, remote_timeout="300ms",
+                     remote_connect_timeout="300ms").start()
+        names = [one.put(f"r0@d{number}.test", f"r1@d{number}.test") for number in range(len(peers))]
+        entries = one.wait_reports(2 * len(names))
+        for name in names:
+            mine = fates([entry for entry in entries if entry.name == name])
+            assert len(mine) == 2 and {word for word, _ in mine.values()} == {"deferred"}
+        assert sorted(one.left()) == names
+        assert sorted(destinations(entries)) == sorted(("down", f"smtp:127.0.0.1:{peer.port}") for peer in peers[:2])
 
 
 def test_nobody_listens(remote) -> None:
@@ -647,6 +657,54 @@ def test_stop_cuts_what_hangs_and_says_what_was_delivered(remote) -> None:
         wait_until(lambda: any("DATA" in talk.lines for talk in hanging.talks) and len(peer.mails) == 1)
         assert one.stop() == 0
         assert fates(one.entries()) == {0: ("deferred", "4.4.2"), 1: ("delivered", "2.0.0")} and one.left() == [name]
+
+
+def test_killed_in_the_middle_everything_arrives_all_the_same(remote) -> None:
+    def script(talk: Talk, verb: str, line: str) -> str | None:
+        if verb == ".":
+            time.sleep(0.01)
+        return None
+    with Peer(script) as peer:
+        one = remote({"b.test": peer})
+        for number in range(120):
+            one.put(f"r{number}@b.test")
+        for count in (20, 60, 90):
+            one.start()
+            wait_until(lambda: len(peer.mails) >= count, 30, one.explain)
+            one.process.kill()
+            one.process.wait()
+        one.start().wait_gone()
+        seen = Counter(mail.recipients[0] for mail in peer.mails)
+        assert len(seen) == 120
+        assert sum(seen.values()) <= 120 + 3 * 20               # twice only what was under way when it was killed
+
+
+def test_a_reply_that_trickles_in_has_no_more_time(remote) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        one = remote({"b.test": f"127.0.0.1:{listening.getsockname()[1]}"}, remote_timeout="1s").start()
+        one.put("bob@b.test")
+        connection, _ = listening.accept()
+        with connection:
+            connection.sendall(b"220 x\r\n")
+            connection.recv(1000)
+            try:
+                for _ in range(200):
+                    connection.sendall(b"250-x\r\n")
+                    time.sleep(0.1)
+                pytest.fail("it listens for ever")
+            except OSError:
+                pass
+        assert fates(one.wait_reports(1)) == {0: ("deferred", "4.4.2")}
+
+
+def test_foreign_names_are_left_alone(remote) -> None:
+    with Peer() as peer:
+        one = remote({"b.test": peer}).start()
+        for name in ("README", ".1j0uh71rehg3r2o.remote", "a b.remote", "1j0uh71rehg3r2o.local"):
+            one.put_bytes(name, b"x")
+        one.put("bob@b.test")
+        wait_until(lambda: len(peer.mails) == 1 and len(one.left()) == 4, 30, one.explain)
+        assert one.entries() == []
 
 
 def test_a_second_one_does_not_start(remote) -> None:
