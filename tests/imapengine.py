@@ -1,7 +1,7 @@
 """An IMAP connection without sockets: both engines, one after the other, over a store in memory."""
 from __future__ import annotations
 
-from pymta.programs.imapd import explain
+from pymta.programs.imapd_session import explain
 from pymta.proto.imap import login, session
 from pymta.proto.imap.framing import Limits
 from pymta.proto.imap.wants import Close, Job, Setting

@@ -6,6 +6,7 @@ import dataclasses
 import imaplib
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import time
@@ -24,7 +25,7 @@ MESSAGE = b"From: Ann <ann@a.example>\nSubject: %d\n\nhello\n"
 
 @pytest.fixture(scope="module")
 def box(module_sandbox_factory) -> Sandbox:
-    return module_sandbox_factory(user=[f"{name}:secret" for name in USERS + OTHERS], set=["imap.sessions_per_user=10"])
+    return module_sandbox_factory(user=[f"{name}:secret" for name in USERS + OTHERS])
 
 
 def deliver(box: Sandbox, user: str, *messages: bytes, folder: str = "") -> None:
@@ -117,18 +118,35 @@ def test_a_mailbox_that_goes_away_ends_its_sessions(box: Sandbox) -> None:
     one.logout()
 
 
-def test_too_many_sessions_end_the_oldest_idle_one(box: Sandbox) -> None:
-    first = box.imap("carol")
+def test_too_many_sessions_end_the_oldest_idle_one(sandbox_factory) -> None:
+    box = sandbox_factory(set=["imap.sessions_per_user=3", "imap.workers=1"])
+    first = box.imap()
     first.select()
     idle(first)
-    busy = [box.imap("carol") for _ in range(9)]
-    extra = box.imap("carol")
+    busy = [box.imap() for _ in range(2)]
+    extra = box.imap()
     assert b"imap.sessions_per_user" in wait_for(first, b"BYE")
     with pytest.raises(imaplib.IMAP4.error, match="LIMIT"):
-        box.imap("carol")
+        box.imap()
     extra.logout()
+    box.imap().logout()
     for client in busy:
         client.logout()
+
+
+def test_the_end_is_said_and_commands_are_finished(sandbox_factory) -> None:
+    box = sandbox_factory()
+    idler, reader = box.imap(), box.imap("bob")
+    idle(idler)
+    deliver(box, "bob", *[b"Subject: big\n\n" + b"x" * 70 * 1000 + b"\n"] * 40)
+    reader.select()
+    reader.send(b"f FETCH 1:* BODY.PEEK[]\r\n")
+    time.sleep(0.1)
+    for pid in box.ends["pids"]["pymta-imapd"]:
+        os.kill(pid, signal.SIGTERM)
+        break
+    assert b"* BYE" in wait_for(idler, b"BYE")
+    assert b"f OK Done\r\n" in wait_for(reader, b"BYE")
 
 
 def test_a_long_answer_waits_for_a_slow_client(box: Sandbox) -> None:

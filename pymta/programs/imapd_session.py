@@ -1,0 +1,246 @@
+"""imapd_session: an IMAP session whose user is known, on a wire: in a worker, or in the process of its mailbox.
+
+The engine (proto/imap/session) says what it needs; what may wait for the disk runs in a few threads, long answers wait for the
+client, and every session gives way to the others between the pieces of its work.
+"""
+from __future__ import annotations
+
+import errno
+import os
+from concurrent.futures import ThreadPoolExecutor
+
+from pymta import clock, log, mailbox, serve, sessions
+from pymta.accounts import Mailbox
+from pymta.proto.imap import session as imap
+from pymta.proto.imap.framing import Limits
+from pymta.wire import Session, Wire
+
+_THREADS = 8
+_COMMAND_OCTETS = 1 << 20
+_SKIP_OCTETS = 1 << 30                                  # of a message that is too big and was sent without asking
+_BACKLOG_OCTETS = 1 << 17                               # what a client has not taken before we stop making more for it
+_AHEAD_OCTETS = 1 << 18                                 # what a client may say ahead while a command runs
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
+
+
+def explain(error: BaseException) -> bytes | None:
+    """What the client is told of an error of the store; None if it is a bug.  RFC 5530"""
+    match error:
+        case mailbox.NoSuchMailbox():
+            return b"[NONEXISTENT] No such mailbox"
+        case mailbox.NameRefused():
+            return b"[CANNOT] " + str(error).encode("ascii", "replace")
+        case mailbox.MailboxExists():
+            return b"[ALREADYEXISTS] The mailbox exists"
+        case mailbox.Gone():
+            return b"[EXPUNGEISSUED] The message is no longer there"
+        case TimeoutError():
+            return b"[INUSE] Another program holds the mailbox, please try again"
+        case OSError():
+            log.event("trouble", what="cannot work on a mailbox", why=str(error))
+            if error.errno in _NO_ROOM:
+                return b"[OVERQUOTA] There is no room left"
+            return b"[UNAVAILABLE] The mailbox cannot be reached just now"
+    return None
+
+
+class Shared:
+    """What the sessions of one process share."""
+
+    def __init__(self, worker: serve.Worker) -> None:
+        self.worker = worker
+        self.folders: tuple[str, ...] = worker.settings["local.folders"]
+        self.idle_s: float = worker.settings["imap.idle_max"]
+        self.pool = ThreadPoolExecutor(_THREADS, thread_name_prefix="store")
+        self.limits = Limits(command_octets=_COMMAND_OCTETS, append_octets=worker.settings["queue.size_max"], skip_octets=_SKIP_OCTETS)
+        self._users: dict[str, list[MailSession]] = {}
+        self._sessions_max: int = worker.settings["imap.sessions_per_user"]
+        mailbox.attach(worker.loop)
+
+    def admit(self, session: MailSession) -> bool:
+        """Count a session in.  Where the user has too many, the oldest that idles makes room; False if none does."""
+        theirs = self._users.setdefault(session.user, [])
+        if len(theirs) >= self._sessions_max:
+            oldest = next((one for one in theirs if one.is_idle), None)
+            if oldest is None:
+                return False
+            oldest.end(b"[LIMIT] You have %d sessions, the most there may be (imap.sessions_per_user); the one that idled longest ends"
+                       % len(theirs))
+            self.leave(oldest)
+            theirs = self._users.setdefault(session.user, [])
+        theirs.append(session)
+        return True
+
+    def leave(self, session: MailSession) -> None:
+        theirs = self._users.get(session.user, [])
+        if session in theirs:
+            theirs.remove(session)
+        if not theirs:
+            self._users.pop(session.user, None)
+
+
+class MailSession(Session):
+    """One client.  facts: listener, peer, tls, tag and method of the login (LoginSession.facts)."""
+
+    def __init__(self, wire: Wire, shared: Shared, box: Mailbox, facts: sessions.Facts) -> None:
+        super().__init__(wire)
+        self.user = box.address
+        self._shared = shared
+        self._box = box
+        self._facts = facts
+        self._engine: imap.Session | None = None
+        self._said = b""                                # before there is an engine
+        self._working = True                            # the engine is at work, or will be; what comes meanwhile waits
+        self._waits_for_disk = self._gone = self._leaving = self._poked = False
+        wire.session = self
+
+    @property
+    def is_idle(self) -> bool:
+        return self._engine is not None and self._engine.is_idle
+
+    def begin(self, said: bytes = b"") -> None:
+        """Open the mailboxes and answer the login.  said: what the client said behind it."""
+        self._said = said
+        self.wire.deadline(self._shared.idle_s)
+        self.wire.worker.task(self._begin())
+
+    # ---- what the wire calls ------------------------------------------------------------------------------------------
+    def received(self, data: bytes) -> None:
+        self.wire.deadline(self._shared.idle_s)
+        if self._engine is None:
+            self._said += data
+            ahead = len(self._said)
+        else:
+            self._engine.feed(data)
+            ahead = self._engine.pending
+        if not self._working:
+            self._work()
+        elif ahead > _AHEAD_OCTETS:
+            self.wire.pause()
+
+    def timed_out(self) -> None:
+        if self._waits_for_disk:                        # not the client's fault
+            self.wire.deadline(self._shared.idle_s)
+        else:
+            log.event("close", service=self._facts["listener"], client=self.wire.peer[0], user=f"<{self.user}>", why="idle")
+            self.end(b"You said nothing for too long")
+
+    def stopping(self) -> None:
+        self._leaving = True
+        if not self._working:
+            self._say_bye()
+
+    def lost(self) -> None:
+        self._gone = True
+        self._shared.leave(self)
+        if not self._working:
+            self._close()
+
+    def end(self, why: bytes) -> None:
+        """Say BYE and close."""
+        self.wire.send(b"* BYE %b\r\n" % why)
+        self.wire.close()
+
+    def _say_bye(self) -> None:
+        self.end(b"The server is going down, please come back")
+
+    def _close(self) -> None:
+        """Give back what the engine holds."""
+        engine, self._engine = self._engine, None
+        if engine is not None:
+            engine.close()
+
+    # ---- work ---------------------------------------------------------------------------------------------------------
+    async def _begin(self) -> None:
+        loop, wire, tag = self.wire.worker.loop, self.wire, self._facts["tag"].encode("ascii")
+        if self._gone:
+            return
+        if not self._shared.admit(self):
+            wire.send(b"%b NO [LIMIT] You have too many sessions (imap.sessions_per_user)\r\n" % tag)
+            wire.close()
+            return
+        try:
+            store = await loop.run_in_executor(self._shared.pool, open_store, self._box.maildir, self._shared.folders)
+        except OSError as error:
+            log.event("trouble", user=f"<{self.user}>", what=f"cannot open {self._box.maildir}", why=error.strerror or str(error))
+            wire.send(b"%b NO [UNAVAILABLE] Your mailbox cannot be opened just now, please try again later\r\n" % tag)
+            wire.close()
+            return
+        log.event("login", service=self._facts["listener"], user=f"<{self.user}>", client=wire.peer[0], method=self._facts["method"],
+                  tls=self._facts["tls"])
+        setting = imap.Setting(self._shared.limits, explain, clock.now, self._wake)
+        self._engine = imap.Session(store, setting, tag=tag, said=self._said)
+        self._said = b""
+        self._go_on()
+
+    def _work(self) -> None:
+        """Let the engine go on as far as it can now."""
+        engine, wire = self._engine, self.wire
+        assert engine is not None
+        self._working = True
+        want = engine.work()
+        wire.send(engine.take())
+        if want is None:
+            self._working = False
+            wire.resume()
+            if self._leaving:
+                self._say_bye()
+        elif isinstance(want, imap.Job):
+            wire.worker.task(self._run(want))
+        elif isinstance(want, imap.Close):
+            self._working = False
+            wire.close()
+        elif wire.backlog_octets > _BACKLOG_OCTETS:
+            wire.worker.task(self._wait_for_client())
+        else:
+            wire.worker.loop.call_soon(self._go_on)
+
+    def _go_on(self) -> None:
+        """Work again after a pause.  A surprise ends this session only."""
+        if self._gone:
+            self._working = False
+            self._close()
+            return
+        try:
+            self._work()
+        except Exception as error:
+            log.bug(f"session {self._facts['listener']} {self.wire.peer[0]} <{self.user}>", error)
+            self._working = False
+            self.wire.abort()
+
+    async def _run(self, job: imap.Job) -> None:
+        engine = self._engine
+        assert engine is not None
+        self._waits_for_disk = True
+        try:
+            engine.done(await self.wire.worker.loop.run_in_executor(self._shared.pool, job.run))
+        except Exception as error:
+            engine.failed(error)
+        self._waits_for_disk = False
+        self._go_on()
+
+    async def _wait_for_client(self) -> None:
+        await self.wire.drain()
+        if not self._gone:
+            self.wire.deadline(self._shared.idle_s)
+        self._go_on()
+
+    # ---- pushes -------------------------------------------------------------------------------------------------------
+    def _wake(self) -> None:
+        """The mailbox has changed; called in any thread."""
+        if self.is_idle and not self._poked:
+            self._poked = True
+            self.wire.worker.loop.call_soon_threadsafe(self._poke)
+
+    def _poke(self) -> None:
+        self._poked = False
+        if self._engine is not None and not self._working and not self._gone:
+            self._engine.poke()
+            self._go_on()
+
+
+def open_store(maildir: str, folders: tuple[str, ...]) -> mailbox.MailStore:
+    """The user's mailboxes, made if this is the first time."""
+    if not os.path.isdir(os.path.join(maildir, "cur")):
+        mailbox.make(maildir, folders)
+    return mailbox.MailStore(maildir)
