@@ -9,6 +9,7 @@ A daemon holds an flock for its life (single_instance): that is the truth, the n
 """
 from __future__ import annotations
 
+import errno
 import fcntl
 import itertools
 import os
@@ -59,7 +60,12 @@ class DotLock(LinkLockFile):
         if os.path.lexists(self.lock_file) and not self._break_if_stale():
             return False
         self.unique_name = f"{self.lock_file}.{_host.replace('/', '_')}.{os.getpid()}.{next(_counter)}"
-        durable.create(self.unique_name, f"{os.getpid()}:{_host}".encode(), sync=False)
+        try:
+            durable.create(self.unique_name, f"{os.getpid()}:{_host}".encode(), sync=False)
+        except OSError as error:
+            if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+                raise
+            durable.create(self.unique_name, b"", sync=False)   # on a full disk an empty file may still go, and mail must be removable
         try:
             durable.link(self.unique_name, self.lock_file)
             self._owner = _identity(os.stat(self.unique_name))
@@ -183,6 +189,11 @@ class FolderLock:
     @property
     def held(self) -> bool:
         return self._depth > 0
+
+    @property
+    def taken(self) -> bool:
+        """Whether anybody holds it."""
+        return self._dot.is_locked()
 
     def refresh(self) -> None:
         self._dot.refresh()

@@ -9,7 +9,7 @@ import errno
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from pymta import durable, log
 from pymta.formats import maildir, uidlist
@@ -19,6 +19,7 @@ from pymta.mailbox.scanner import CUR, NEW
 if TYPE_CHECKING:
     from pymta.mailbox.folder import Folder
 
+T = TypeVar("T")
 BULK = 5000                                             # renames at once that would only flood our own event queue
 
 
@@ -243,8 +244,21 @@ def _undo(paths: Iterable[bytes]) -> None:
 
 def append_all(folder: Folder, messages: Sequence[tuple[bytes, Iterable[str], float | None]], by: object = None) -> list[int]:
     """(data with LF, flags, internal date or None for now) each."""
-    if not messages:
-        return []
+    return _with_room(lambda: _append_all(folder, messages, by), folder) if messages else []
+
+
+def _with_room(act: Callable[[], T], *folders: Folder) -> T:
+    """act; when the disk is full, once more after what waits in limbo has been removed."""
+    try:
+        return act()
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT) or not any([folder.make_room() for folder in folders]):
+            raise
+        log.event("tidy", mailbox=folders[0].directory, why="the disk is full: limbo was emptied")
+        return act()
+
+
+def _append_all(folder: Folder, messages: Sequence[tuple[bytes, Iterable[str], float | None]], by: object) -> list[int]:
     written: list[tuple[bytes, bytes]] = []             # (base, path in tmp)
     made: list[tuple[bytes, tuple[bool, bytes]]] = []
     try:
@@ -291,6 +305,11 @@ def _write(path: bytes, data: bytes, internaldate: float | None) -> None:
 
 
 def copy(folder: Folder, uids: Iterable[int], target: Folder, by: object = None) -> list[tuple[int, int]]:
+    numbers = list(uids)
+    return _with_room(lambda: _copy(folder, numbers, target, by), folder, target)
+
+
+def _copy(folder: Folder, uids: list[int], target: Folder, by: object) -> list[tuple[int, int]]:
     with _locked(folder, target):
         messages = _messages(folder, uids)
         if not messages:

@@ -17,7 +17,7 @@ import os
 import threading
 from collections.abc import Callable, Iterable, Sequence
 from itertools import islice, repeat
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from pymta import clock, durable, log
 from pymta.formats import maildir, uidlist
@@ -58,6 +58,8 @@ class Folder:
         self.messages: list[Message] = []
         self.vanished = False
         self.users = 0
+        self.version = 0                                # rises with every change
+        self.counted: tuple[int, Any] | None = None     # (version, what STATUS said then)
         self.look_is_due = False                        # for attach()
         self.in_new: set[int] = set()                   # UIDs whose files lie in new/
         self._by_base: dict[bytes, Message] = {}
@@ -126,6 +128,7 @@ class Folder:
             self._listeners.remove(told)
 
     def tell(self, changes: Changes) -> None:
+        self.version += bool(changes)
         if changes or self.vanished:                    # that it has vanished is news too
             for told in list(self._listeners):
                 try:
@@ -184,6 +187,8 @@ class Folder:
         state = self.uidlist.refresh()
         if state != "same":
             touched |= self.scanner.look()              # who wrote the entries had seen the files
+            if self.uidlist.list and not self.lock.held and self.lock.taken:
+                self.uidlist.sync()                     # whoever writes may not have come to that yet, and we are going to tell
         if self.letters.refresh():
             self._keywords_changed(changes)
         if state == "other":
@@ -500,6 +505,10 @@ class Folder:
         if self.uidlist.list and len(self.uidlist.list.uids) > 64 + len(self._by_base) * 4 // 3:
             self.rewrite_uidlist()
 
+    def make_room(self) -> bool:
+        """The disk is full: empty limbo at once.  Whether there was anything."""
+        return _sweep(os.path.join(self.directory, LIMBO), float("inf"), limit=1_000_000) > 0
+
     def tidy(self) -> None:
         """Remove what is old in limbo and tmp (some at a time), and one of two names of one message.  At most once in a while."""
         now = clock.now()
@@ -525,13 +534,15 @@ def heal(directory: bytes) -> None:
             log.event("tidy", mailbox=directory, made=sub)
 
 
-def _sweep(directory: bytes, before: float) -> None:
-    """Unlink up to TIDY_BATCH files that nobody has touched (created, renamed, written) since before."""
+def _sweep(directory: bytes, before: float, limit: int = TIDY_BATCH) -> int:
+    """Unlink up to limit files that nobody has touched (created, renamed, written) since before.  How many that were."""
+    count = 0
     try:
         with os.scandir(directory) as entries:
-            for entry in islice(entries, TIDY_BATCH):
+            for entry in islice(entries, limit):
                 status = entry.stat(follow_symlinks=False)
                 if max(status.st_ctime, status.st_mtime) < before and entry.is_file(follow_symlinks=False):
-                    durable.unlink_if_there(entry.path)
+                    count += durable.unlink_if_there(entry.path)
     except FileNotFoundError:
         pass
+    return count

@@ -276,16 +276,24 @@ class MailStore:
         folder = self.open(name)
         try:
             stamp = _stamp(directory)
-            folder.sync()
             status = _status(folder, size)
         finally:
             self.close(folder)
         if stamp is not None and stamp == _stamp(directory):
             _statuses[directory] = (stamp, status)
-        return status
+        return status if size else replace(status, size=None)
 
 
 def _status(folder: Folder, size: bool) -> Status:
+    known = folder.counted
+    if known and known[0] == folder.version and (not size or known[1].size is not None):
+        return replace(known[1], recent=len(folder.in_new), uidnext=folder.uidnext)
+    status = _count(folder, size)
+    folder.counted = folder.version, status
+    return status
+
+
+def _count(folder: Folder, size: bool) -> Status:
     messages = folder.messages
     unseen = deleted = 0
     for message in messages:

@@ -221,6 +221,38 @@ def test_append_that_fails_leaves_nothing(inbox, monkeypatch, word):
     assert inbox.append(DATA) > 1 and fresh(inbox) == view(inbox)
 
 
+def test_a_full_disk_costs_limbo_first(inbox, monkeypatch):
+    inbox.append_all([(DATA, ["\\Seen"], None)] * 2)
+    inbox.expunge([1])
+    limbo = os.path.join(inbox.directory, b"pymta-limbo")
+
+    def fail(step, path, *rest):                        # no block is left, but inodes are
+        if step == "write" and rest[1] and os.listdir(limbo):
+            raise OSError(28, "no space left", path)
+
+    monkeypatch.setattr(durable, "tap", fail)
+    assert inbox.append(DATA) == 3 and os.listdir(limbo) == []
+    assert inbox.expunge([2]) == [2]
+    assert inbox.set_flags([3], "add", ["\\Flagged"])    # limbo is not empty: nothing can be written, and flags can be set
+    with pytest.raises(OSError):
+        monkeypatch.setattr(durable, "tap", lambda step, *rest: fail(step, *rest) if step != "unlink" else fail("write", b"", 0, b"x"))
+        inbox.append(DATA)
+
+
+def test_uids_that_another_process_has_not_made_durable_yet(inbox, monkeypatch):
+    """Whoever holds the lock may be between its write and its sync; before we tell, we sync ourselves."""
+    inbox.append(DATA)
+    deliver(inbox, "9999999999.x")
+    with open(os.path.join(inbox.directory, b"dovecot-uidlist"), "ab") as file:
+        file.write(b"2 :9999999999.x\n")
+    done = []
+    monkeypatch.setattr(durable, "tap", lambda step, path, *rest: done.append((step, os.path.basename(path))))
+    open(os.path.join(inbox.directory, b"dovecot-uidlist.lock"), "w").close()
+    assert uids(inbox.sync().arrived) == [2]
+    assert done == [("sync_file", b"dovecot-uidlist")]
+    os.unlink(os.path.join(inbox.directory, b"dovecot-uidlist.lock"))
+
+
 def test_flags(inbox, heard):
     inbox.append_all([(DATA, ["\\Seen", "Work"], None)] * 3)
     heard.clear()
