@@ -19,7 +19,8 @@ from pymta.formats.queuefile import Envelope, Recipient
 from pymta.message import header, received
 from pymta.outcome import Outcome
 from pymta.proto import sasl
-from pymta.proto import smtp_server as smtp
+from pymta.proto import smtp_events as smtp
+from pymta.proto.smtp_server import TEXT_END, SmtpServer
 from pymta.queue import committer, intake
 from pymta.routing import Router
 
@@ -28,6 +29,8 @@ INTAKE = "in/smtpd"
 EX_NOUSER, EX_OSERR = 67, 71
 _TLS_AWAY = Outcome(454, "4.7.0", 75, "TLS is not available now")
 _TROUBLE_EVERY_S = 10.0
+_HEADER_MAX_OCTETS = 256 << 10                          # of a message whose header is completed
+_CROWD = 200                                            # with more sessions than this in a worker, long texts wait on disk, not in memory
 
 
 class Office:
@@ -67,16 +70,22 @@ class Office:
         return outcome.DISK_FULL if error.errno in (errno.ENOSPC, errno.EDQUOT) else outcome.LOCAL_ERROR
 
 
+def _header_ends(top: bytes) -> bool:
+    return top[:1] == b"\n" or b"\n\n" in top
+
+
 class Mail:
     """One transaction.  given: the recipients as the client named them; final: theirs after routing, each once, in order."""
 
-    __slots__ = ("sender", "given", "final", "draft", "failed")
+    __slots__ = ("sender", "given", "final", "top", "draft", "failed", "crowded")
 
     def __init__(self, sender: bytes) -> None:
         self.sender = sender
         self.given: list[bytes] = []
         self.final: dict[tuple[bytes, bytes], Recipient] = {}
+        self.top = b""                                  # the text so far, while a header to be completed has not come whole
         self.draft: intake.Draft | None = None
+        self.crowded = False                            # too many recipients were refused and logged
         self.failed: Outcome | None = None              # why the text that still comes is not wanted
 
 
@@ -88,7 +97,7 @@ class Session(serve.Session):
         self.office = office
         self.client = client = policy.Client(wire.peer[0], wire.listener, tls=wire.tls)
         client.trusted = wire.listener == "smtp" and office.trusts(wire.peer[0])
-        self.engine = smtp.SmtpServer(office.host, office.limits, lmtp=wire.listener == "lmtp", tls=wire.tls,
+        self.engine = SmtpServer(office.host, office.limits, lmtp=wire.listener == "lmtp", tls=wire.tls,
                                       starttls=not wire.tls and office.worker.tls_context() is not None,
                                       mechanisms=sasl.MECHANISMS if client.submits else ())
         self.mail = Mail(b"")
@@ -155,7 +164,7 @@ class Session(serve.Session):
                     self.client.helo, self._from = event.name, b""
                     engine.answer(outcome.OK)
                 case smtp.Content():
-                    self._write(event.text)
+                    self._write(event.text, more=True)
                 case smtp.Refused():
                     self._refused(event)
                 case smtp.Login():
@@ -212,6 +221,9 @@ class Session(serve.Session):
                                                       service=self.wire.listener)
         except auth.Trouble:
             result = outcome.AUTH_TROUBLE
+        except Exception as error:                      # an answer must come, or the session would wait for ever
+            log.bug("login", error)
+            result = outcome.AUTH_TROUBLE
         else:
             result = outcome.OK if login else outcome.AUTH_FAILED
             self.client.login = login.name if login else ""
@@ -219,16 +231,24 @@ class Session(serve.Session):
         self._resumed()
 
     # ---- the message --------------------------------------------------------------------------------------------------
-    def _write(self, text: bytes) -> None:
-        """Take a piece of the text; what goes wrong is kept for the end."""
+    def _write(self, text: bytes, *, more: bool = False) -> None:
+        """Take a piece of the text, which may not be the last; what goes wrong is kept for the end."""
         mail = self.mail
         if mail.failed is not None:
             return
         try:
             if mail.draft is None:
-                mail.failed = self._open(mail, text)
+                mail.top += text
+                if more and self.client.submits and not _header_ends(mail.top):
+                    if len(mail.top) > _HEADER_MAX_OCTETS:
+                        mail.failed = outcome.TOO_BIG.because("the header is too big")
+                    return
+                mail.failed = self._open(mail, mail.top)
+                mail.top = b""
             else:
                 mail.draft.write(text)
+            if more and mail.draft is not None and len(self.office.worker.wires) > _CROWD:
+                mail.draft.spill()
         except OSError as error:
             mail.failed = self.office.trouble(error)
 
@@ -242,19 +262,14 @@ class Session(serve.Session):
         now = clock.now()
         envelope = Envelope(mail.sender, list(mail.final.values()), office.intake.ids.new(now))
         if client.submits:
-            completed = self._complete(top, mail.sender, now, envelope.id)
-            if isinstance(completed, Outcome):
-                return completed
-            top = completed
+            top = self._complete(top, mail.sender, now, envelope.id)
         mail.draft = office.intake.draft(envelope)
         mail.draft.write(self._received(mail, envelope.id, now) + top)
         return None
 
-    def _complete(self, top: bytes, sender: bytes, now: float, id: str) -> bytes | Outcome:
+    def _complete(self, top: bytes, sender: bytes, now: float, id: str) -> bytes:
         """A user's message with the header it must have, and without Bcc (RFC 6409 §8)."""
         stop = header.end(top)
-        if stop == len(top) > self.office.limits.gather_octets // 2:
-            return outcome.TOO_BIG.because("the header is too big")       # its end, and perhaps a Bcc, has not come yet
         body = top[stop:]
         fields = header.complete(top[:stop], now=now, host=self.office.host, sender=sender, id=id)
         return fields + (body if body[:1] == b"\n" else b"\n" + body)
@@ -304,11 +319,12 @@ class Session(serve.Session):
     # ---- refusals -----------------------------------------------------------------------------------------------------
     def _refused(self, event: smtp.Refused) -> None:
         """The engine refused something; if it was a text, it is void."""
-        if event.verb == smtp.TEXT_END:
+        if event.verb == TEXT_END:
             self.lost()
             self._refuse(event.outcome)
             self.mail = Mail(b"")
-        else:
+        elif event.outcome is not outcome.TOO_MANY_RECIPIENTS or not self.mail.crowded:
+            self.mail.crowded = event.outcome is outcome.TOO_MANY_RECIPIENTS       # one line tells it for all the rest
             self._log_refusal(event.outcome, command=event.verb[:20])
 
     def _refuse(self, result: Outcome, recipient: bytes | None = None) -> Outcome:

@@ -48,6 +48,11 @@ class Draft:
         if self.octets > GATHER_OCTETS:
             self._spill()
 
+    def spill(self) -> None:
+        """Keep nothing in memory.  Raises OSError."""
+        if self._chunks:
+            self._spill()
+
     def _spill(self) -> None:
         data = b"".join(self._chunks)
         self._chunks.clear()

@@ -472,6 +472,18 @@ def test_a_failed_login_opens_nothing(secure: Alone) -> None:
         assert client.docmd("MAIL", "FROM:<>")[0] == 530 and client.docmd("RCPT", "TO:<a@elsewhere.test>")[0] == 503
 
 
+def test_a_long_header_is_completed_whole(secure: Alone) -> None:
+    """Its end comes in a later piece than its beginning, wherever it is cut."""
+    everybody = ",\r\n ".join(f"somebody-with-a-name-{n}@example.test" for n in range(3000))
+    with smtplib.SMTP_SSL("localhost", secure.port["submissions"], context=trust(secure)) as client:
+        client.login("alice@example.test", PASSWORD)
+        client.sendmail("alice@example.test", ["bob@example.test"], f"Subject: x\r\nTo: {everybody}\r\nBcc: secret@x.example\r\n\r\n" + "body\r\n" * 50_000)
+    [(_, message)] = secure.queued(INTAKE)
+    parsed = email.message_from_bytes(message)
+    assert set(parsed.keys()) == {"Received", "Subject", "To", "From", "Date", "Message-ID"} and parsed["To"].count("@") == 3000
+    assert parsed.get_payload() == "body\n" * 50_000
+
+
 def test_header_of_a_submission_must_end(secure: Alone) -> None:
     with smtplib.SMTP_SSL("localhost", secure.port["submissions"], context=trust(secure)) as client:
         client.login("alice@example.test", PASSWORD)
