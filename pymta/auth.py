@@ -205,7 +205,7 @@ class _Helper:
             _Worker(sock, self)
 
     def asked(self, line: bytes, worker: "_Worker") -> None:
-        """One question; it is answered when it is.  Raises ValueError, LookupError for nonsense."""
+        """One question; it is answered when it is.  Raises ValueError, LookupError, TypeError for nonsense."""
         question = json.loads(line)
         descriptors = [] if question["facts"] is None else [worker.descriptors.popleft()]
         task = asyncio.get_running_loop().create_task(self._answer(question, descriptors, worker))
@@ -281,7 +281,7 @@ class _Worker:
         try:
             for line in lines:
                 self._helper.asked(line, self)
-        except (ValueError, LookupError):
+        except (ValueError, LookupError, TypeError):
             self._end()
 
     def say(self, data: bytes) -> None:

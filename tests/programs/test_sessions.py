@@ -141,12 +141,26 @@ def test_a_session_process_that_is_killed_takes_only_its_own_sessions(stage):
     with_ann, with_ben = client(stage, "ann"), client(stage, "ben")
     victim = next(pid for pid, uid in processes(stage._processes[0].pid).items() if uid == ANN)
     os.kill(victim, signal.SIGKILL)
-    with pytest.raises(poplib.error_proto):
+    with pytest.raises((poplib.error_proto, ConnectionError)):
         with_ann.noop()
     assert with_ben.stat()[0] >= 2
     with_ben.quit()
     stage.wait(lambda: not os.path.exists(f"/proc/{victim}"))
     client(stage, "ann").quit()                         # another one is started
+
+
+def test_a_password_child_that_is_killed_ends_no_session(stage):
+    """It and the starter are started again; the processes of the old one end when their sessions do."""
+    pop = client(stage, "ann")
+    old = {uid: pid for pid, uid in processes(stage._processes[0].pid).items()}
+    os.kill(old[AUTH_UID], signal.SIGKILL)
+    stage.wait(lambda: {uid: pid for pid, uid in processes(stage._processes[0].pid).items()}.get(AUTH_UID, old[AUTH_UID]) != old[AUTH_UID])
+    assert pop.stat()[0] == 3
+    with pytest.raises(poplib.error_proto, match=r"IN-USE|SYS/TEMP"):
+        client(stage, "ann")
+    pop.quit()
+    client(stage, "ann").quit()
+    stage.wait(lambda: not os.path.exists(f"/proc/{old[ANN]}"))
 
 
 def test_a_client_that_just_goes_leaves_no_lock(stage):

@@ -1,5 +1,6 @@
 """auth and login: who is let in, what guessing costs, what the log says, and what a worker hears over the socket."""
 import asyncio
+import json
 import os
 import re
 import socket
@@ -345,3 +346,56 @@ def test_odd_octets_and_long_texts_pass_and_are_wrong(etc):
         return [await ours.check(name, password, peer="::1", service="imap")
                 for name, password in (("caf\udce9", "\udcff\x00"), ("x" * 100000, "y" * 100000), ("\n", "\n"))]
     assert talk(etc, conversation) == [None] * 3
+
+
+@pytest.mark.parametrize("nonsense", [b"\n", b"{}\n", b"[]\n", b"\xff\n", b"x" * 200000,
+                                      b'{"id": "1", "name": "a", "password": "b", "ip": "::1", "service": "x", "facts": {}}\n'])
+def test_a_worker_that_talks_nonsense_is_dropped_and_harms_nobody(etc, nonsense):
+    async def conversation(ours, clients, worker):
+        bad = clients.add()
+        bad.setblocking(False)
+        try:
+            await asyncio.get_running_loop().sock_sendall(bad, nonsense)
+        except (BrokenPipeError, ConnectionResetError):
+            pass
+        try:
+            assert await asyncio.wait_for(asyncio.get_running_loop().sock_recv(bad, 100), 10) == b""
+        except ConnectionResetError:
+            pass                                        # closed with octets unread
+        bad.close()
+        return await ours.check("alice", "correct horse", peer="::1", service="imap")
+    assert talk(etc, conversation).name == "alice@example.test"
+
+
+def test_a_session_travels_with_its_question(etc):
+    """The descriptor reaches the starter with the mailbox if the password is right, and is closed if it is not."""
+    async def run():
+        clients = Clients()
+        starter, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        task = asyncio.create_task(auth._Helper(settings.read(str(etc)), clients, theirs).run())
+        worker = SimpleNamespace(loop=asyncio.get_running_loop(), helper=lambda name, when_new: clients.add())
+        ours = auth.Passwords(worker)
+        asked = [ours.open_session("alice", password, peer="::1", service="pop3", facts={"n": n})
+                 for n, password in enumerate(["correct horse", "wrong", "correct horse"])]
+        answers = await asyncio.gather(*asked)
+        assert [answer and answer[0].name for answer in answers] == ["alice@example.test", None, "alice@example.test"]
+        heard = {}
+        for _ in range(2):
+            packet, descriptors, _, _ = socket.recv_fds(starter, 65536, 4)
+            mailbox, facts = json.loads(packet)
+            assert mailbox[0] == "alice@example.test" and len(descriptors) == 1
+            end = socket.socket(fileno=descriptors[0])
+            end.sendall(b"session %d" % facts["n"])
+            end.close()
+            heard[facts["n"]] = True
+        assert answers[0][1].recv(100) == b"session 0" and answers[2][1].recv(100) == b"session 2"
+        starter.setblocking(False)
+        with pytest.raises(BlockingIOError):
+            starter.recv(100)
+        clients.ours.close()
+        await task
+        for sock in (answers[0][1], answers[2][1], starter, theirs, ours._sock, clients.theirs):
+            sock.close()
+    before = len(os.listdir("/proc/self/fd"))
+    asyncio.run(run())
+    assert len(os.listdir("/proc/self/fd")) <= before
