@@ -104,7 +104,7 @@ def create(path: Path, data: bytes, mode: int = 0o600, *, sync: bool = True, exa
 
 def replace(path: Path, data: bytes, mode: int = 0o600, *, exact: bool = True) -> None:
     """Put data at path at one stroke: a reader, and a power cut, sees the old file or the new one.  Durable on return."""
-    temporary = path + (b".tmp%d" % os.getpid() if isinstance(path, bytes) else f".tmp{os.getpid()}")
+    temporary = path + b".tmp%d" % os.getpid() if isinstance(path, bytes) else f"{path}.tmp{os.getpid()}"
     try:
         os.unlink(temporary)
     except FileNotFoundError:

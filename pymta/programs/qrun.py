@@ -7,8 +7,9 @@ from pymta import log
 from pymta.formats.transports import Transports
 from pymta.notify import notify
 from pymta.queue.begin import begin
+from pymta.queue.drops import DROPS
 from pymta.queue.loop import Loop
-from pymta.queue.runner import DROPS, OWN, SMTPD, Runner
+from pymta.queue.runner import OWN, SMTPD, Runner
 from pymta.routing import Router
 
 NAME = "pymta-qrun"
@@ -20,7 +21,7 @@ def main(argv: list[str] | None = None) -> int:
     with instance:
         transports = Transports(os.path.join(config.etc, "transports"), config["remote.smarthost"])
         runner = Runner(config, Router(config), transports.destination)
-        loop = Loop({SMTPD: runner.take_smtpd, OWN: runner.take_own, DROPS: runner.take_drops,
+        loop = Loop({SMTPD: runner.take_smtpd, OWN: runner.take_own, DROPS: runner.drops.take,
                      "report/local/new": lambda names: runner.read_reports("local", names),
                      "report/remote/new": lambda names: runner.read_reports("remote", names)}, runner.look)
         runner.start()

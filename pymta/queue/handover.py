@@ -39,7 +39,7 @@ class Handover:
 
 def hand_over(batch: Iterable[Handover]) -> None:
     """Carry out a batch with as few syncs as possible.  What the disk refuses is logged and its source is left as it was."""
-    ready = [job for job in batch if _attempt(job, lambda job: [draft.finish() for draft in job.drafts])]
+    ready = [job for job in batch if _attempt(job, _finish)]
     drafts = [draft for job in ready for draft in job.drafts]
     if drafts:
         results: list[OSError | None] = [None] * len(drafts)
@@ -69,6 +69,11 @@ def hand_over(batch: Iterable[Handover]) -> None:
             job.paths.append(f"{NEW}/{draft.name}")
             durable.rename(draft.path, job.paths[-1])
         job.then(job.paths)
+
+
+def _finish(job: Handover) -> None:
+    for draft in job.drafts:
+        draft.finish()
 
 
 def _refuse(error: OSError) -> None:

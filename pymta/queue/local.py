@@ -16,6 +16,7 @@ from pymta.formats.queuefile import LOCAL, Envelope
 from pymta.outcome import Outcome
 from pymta.queue import as_user, delivery, places
 from pymta.queue.delivery import Copy
+from pymta.queue.message import shown
 from pymta.settings import Settings
 
 TODO, PUBLISHING = "todo/local", "publishing"
@@ -136,7 +137,7 @@ class Local:
             log.event("trouble", what=f"cannot deliver by rename into {mailbox.maildir if mailbox else '?'}", why=error.strerror or str(error))
             return False
         os.close(file.fd)
-        log.event("deliver", id=envelope.id, rcpt=f"<{recipient.address.decode('utf-8', 'backslashreplace')}>",
+        log.event("deliver", id=envelope.id, rcpt=f"<{shown(recipient.address)}>",
                   size=envelope.size_octets, wait_s=max(0, int(clock.now() - queuefile.birth(envelope.id))))
         return True
 
@@ -235,7 +236,7 @@ class Local:
             attempt = queuefile.attempts(file.records) + 1
             for number, ending in file.endings.items():
                 if ending.delivered:
-                    log.event("deliver", id=file.envelope.id, rcpt=f"<{_text(file.envelope.recipients[number].address)}>",
+                    log.event("deliver", id=file.envelope.id, rcpt=f"<{shown(file.envelope.recipients[number].address)}>",
                               size=file.envelope.size_octets)
             if not file.why and all(ending.delivered for ending in file.endings.values()):
                 gone |= durable.unlink_if_there(file.path)
@@ -263,7 +264,3 @@ def _held(recipient: queuefile.Recipient) -> str:
 
 def _word(ending: Outcome) -> str:
     return "delivered" if ending.delivered else "failed" if ending.permanent else "deferred"
-
-
-def _text(address: bytes) -> str:
-    return address.decode("utf-8", "backslashreplace")

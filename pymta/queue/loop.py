@@ -51,7 +51,7 @@ class Loop:
         while not self.ending:
             soon = next_due()
             wait_s = LOOK_S if soon is None else min(LOOK_S, max(0.0, soon - clock.now()))
-            ready = select.select([self._watcher, self._wake], [], [], wait_s)[0]
+            ready = select.select([self._watcher.fileno(), self._wake], [], [], wait_s)[0]
             if self._wake in ready:
                 os.read(self._wake, 512)
             if self.ending:

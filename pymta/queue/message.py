@@ -9,6 +9,7 @@ from pymta.formats import queuefile
 from pymta.formats.queuefile import Envelope, Record
 
 _CHUNK_OCTETS = 1 << 18
+HEADER_MAX_OCTETS = 1 << 16         # of a header that is looked into
 
 
 class Message:
@@ -81,3 +82,8 @@ class Message:
 def copy_of(envelope: Envelope, kind: bytes, id: str, facts: dict[str, str]) -> Envelope:
     """A new envelope with those recipients that have this kind."""
     return Envelope(envelope.sender, [r for r in envelope.recipients if r.kind == kind], id, facts)
+
+
+def shown(address: bytes) -> str:
+    """An address for the log and for people."""
+    return address.decode("utf-8", "backslashreplace")

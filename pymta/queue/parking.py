@@ -104,13 +104,13 @@ class Parking:
         except FileNotFoundError:
             pass
 
-    def due(self, now: float, repeatable: Callable[..., None], warn: Callable[[str, Message], None]) -> None:
+    def due(self, now: float, repeatable: Callable[..., bool], warn: Callable[[str, Message], None]) -> None:
         """Send the probes whose time has come; return or announce what is too late."""
         for destination, dead in list(self.dead.items()):
             if (dead.next_end is not None and dead.next_end <= now) or dead.next_probe <= now:
                 self._look(destination, dead, now, repeatable, warn)
 
-    def _look(self, destination: str, dead: Dead, now: float, repeatable: Callable[..., None],
+    def _look(self, destination: str, dead: Dead, now: float, repeatable: Callable[..., bool],
               warn: Callable[[str, Message], None]) -> None:
         names = self._names(destination)
         left = []

@@ -1,6 +1,6 @@
 """runner: what is owed to whom, and when it is tried again.  The whole of pymta-qrun but its loop.
 
-    take_smtpd, take_drops, take_own   an intake's files ─▶ todo/, split/, parked/
+    take_smtpd, drops.take, take_own   an intake's files ─▶ todo/, split/, parked/
     read_reports                       report/ ─▶ records; later/, parked/, hold/, corrupt/, bounces
     due                                later/<time>/ and parked destinations whose time has come ─▶ todo/
 
@@ -9,28 +9,26 @@ attempt.  The working directory is the spool.
 """
 from __future__ import annotations
 
-import errno
 import os
-import stat
 from collections import defaultdict
 from collections.abc import Iterable
 
 from pymta import clock, durable, log, outcome
 from pymta.formats import queuefile, report
-from pymta.formats.queuefile import LOCAL, REMOTE, SHARDS, Envelope, Record, Recipient
-from pymta.message import dsn, header
+from pymta.formats.queuefile import REMOTE, Record
+from pymta.message import header
 from pymta.outcome import Outcome
 from pymta.queue import schedule
 from pymta.queue.handover import Handover, hand_over, recover
 from pymta.queue.intake import Draft
-from pymta.queue.message import Message, copy_of
+from pymta.queue.drops import DROPS, Drops
+from pymta.queue.message import HEADER_MAX_OCTETS, Message, copy_of, shown
 from pymta.queue.parking import Parking
 from pymta.queue.places import names
+from pymta.queue.returns import Returns
 from pymta.settings import Settings
 
-SMTPD, DROPS, OWN = "in/smtpd/new", "in/inject/new", "in/qrun/new"
-_HEADER_MAX_OCTETS = 1 << 16
-_DROP_TMP_MAX_AGE_S = 86400
+SMTPD, OWN = "in/smtpd/new", "in/qrun/new"
 
 
 class Runner:
@@ -43,6 +41,8 @@ class Runner:
         self.schedule = schedule.make(settings)
         self.parking = Parking(self.schedule, self.destination_of, self.give_up)
         self.ids = queuefile.Ids()
+        self.returns = Returns(settings, router, self.ids)
+        self.drops = Drops(settings, router, self.returns, self.ids, self._published, self.set_aside)
 
     # ---- start --------------------------------------------------------------------------------------------------------
     def start(self) -> None:
@@ -60,22 +60,10 @@ class Runner:
         """Take whatever stands anywhere: at the start, after lost events, and now and then."""
         self.take_own(names(OWN))
         self.take_smtpd(names(SMTPD))
-        self.take_drops(names(DROPS))
+        self.drops.take(names(DROPS))
         for writer in ("local", "remote"):
             self.read_reports(writer, names(f"report/{writer}/new"))
-        self._tidy_drops()
-
-    def _tidy_drops(self) -> None:
-        """A drop that was never finished belongs to a program that is long gone."""
-        top = "in/inject/tmp"
-        flat = [name for name in names(top) if len(name) > 1]
-        for path in (f"{top}/{name}" for name in flat + [f"{shard}/{name}" for shard in SHARDS for name in names(f"{top}/{shard}")]):
-            try:
-                if clock.now() - os.lstat(path).st_mtime > _DROP_TMP_MAX_AGE_S:
-                    durable.unlink_if_there(path)
-                    log.event("tidy", file=path, why="never finished")
-            except OSError:
-                continue
+        self.drops.tidy()
 
     def _set_aside_if_torn(self, path: str) -> None:
         try:
@@ -101,8 +89,8 @@ class Runner:
         durable.create(f"corrupt/{target}.why", f"{path}: {why}\n".encode("utf-8", "backslashreplace"), 0o640, sync=False)
         log.event("corrupt", id=name.partition(".")[0], file=f"corrupt/{target}", why=why)
 
-    def _repeatable(self, work, path: str, *arguments: object) -> None:
-        """Run one step on one file: gone is done, damaged is set aside, a refusal of the disk is tried again at the next look."""
+    def _repeatable(self, work, path: str, *arguments: object) -> bool:
+        """Run one step on one file: gone is done, damaged is set aside, a refusal of the disk is tried again at the next look (False)."""
         try:
             work(path, *arguments)
         except FileNotFoundError:
@@ -111,6 +99,8 @@ class Runner:
             self.set_aside(path, str(error))
         except OSError as error:
             log.event("trouble", what=f"cannot work on {path}", why=error.strerror or str(error), remedy="it is tried again within a minute")
+            return False
+        return True
 
     # ---- intakes ------------------------------------------------------------------------------------------------------
     def take_smtpd(self, names: Iterable[str]) -> None:
@@ -141,7 +131,7 @@ class Runner:
         if self.parking:
             with Message(path) as message:
                 destination = self.destination_of(message)
-            if destination in self.parking:
+            if destination is not None and destination in self.parking:
                 self.parking.park(path, destination)
                 return
         durable.rename(path, f"todo/remote/{name}")
@@ -176,89 +166,6 @@ class Runner:
     def _published(self, paths: list[str]) -> None:
         self.take_own([os.path.basename(path) for path in paths])
 
-    # ---- drops of local programs --------------------------------------------------------------------------------------
-    def take_drops(self, names: Iterable[str]) -> None:
-        jobs = []
-        for name in names:
-            path = f"{DROPS}/{name}"
-            try:
-                jobs.append(self._route_drop(path))
-            except FileNotFoundError:
-                continue
-            except (queuefile.Damaged, ValueError) as error:
-                self.set_aside(path, f"drop of uid {_owner(path)}: {error}")
-            except OSError as error:
-                if error.errno == errno.EAGAIN:
-                    log.event("trouble", what=f"cannot route {path}", why=error.strerror, remedy="it is tried again within a minute")
-                else:
-                    self.set_aside(path, f"drop of uid {_owner(path)} cannot be read: {error.strerror}")
-            if len(jobs) >= 64:
-                hand_over(jobs)
-                jobs = []
-        hand_over(jobs)
-
-    def _route_drop(self, path: str) -> Handover:
-        found = os.lstat(path)
-        if not stat.S_ISREG(found.st_mode) or found.st_nlink != 1:
-            raise queuefile.Damaged("not a plain file with one link")
-        if found.st_size > self.settings["queue.size_max"] + queuefile.ENVELOPE_MAX_OCTETS:
-            raise queuefile.Damaged(f"bigger than queue.size_max ({found.st_size} octets)")
-        with Message(path) as message:
-            now = os.fstat(message.fd)
-            if (now.st_ino, now.st_dev) != (found.st_ino, found.st_dev) or not queuefile.is_whole(message.fd):
-                raise queuefile.Damaged("torn, or changed while it was read")
-            return self._routed(message, found.st_uid, path)
-
-    def _routed(self, message: Message, uid: int, path: str) -> Handover:
-        envelope = message.envelope
-        if any(byte < 32 or byte == 127 for byte in envelope.sender):
-            raise queuefile.Damaged("control bytes in the reverse-path")
-        facts = {"src": f"drop:{path}", "uid": str(uid), **{k: v for k, v in envelope.facts.items() if k in ("ret", "envid", "body")}}
-        new = Envelope(envelope.sender, [], self.ids.new(clock.now()), facts)
-        failed: list[tuple[Recipient, Outcome]] = []
-        final: dict[tuple[bytes, bytes], Recipient] = {}
-        hops = header.split(message.start(_HEADER_MAX_OCTETS))[0].lower().count(b"\nreceived:")
-        for recipient in envelope.recipients:
-            answer = outcome.TOO_MANY_HOPS if hops > self.settings["queue.hops_max"] else \
-                self.router.resolve(recipient.address, sender=envelope.sender)
-            if not isinstance(answer, Outcome):
-                wishes = tuple(note for note in recipient.notes if note[0] == b"Pymta-Notify")
-                final.update(((r.kind, r.address), Recipient(r.kind, r.address, r.notes + wishes)) for r in answer
-                             if (r.kind, r.address) not in final)
-            elif answer.temporary:                      # a bad alias line, a users file nobody can read: it waits for the admin's mend
-                raise OSError(errno.EAGAIN, f"{_text(recipient.address)}: {answer.text}")
-            else:
-                failed.append((recipient, answer))
-        new.recipients = list(final.values())
-        if len(new.recipients) > self.settings["queue.recipients_max"]:
-            failed = [(recipient, outcome.TOO_MANY_RECIPIENTS) for recipient in envelope.recipients]
-            new.recipients = []
-        drafts = []
-        if new.recipients:
-            drafts.append(Draft("in/qrun", new))
-            stamp = b"Received: by %s (pymta, from userid %d)\n\tid %s; %s\n" % (
-                self.settings.host.encode("ascii", "replace"), uid, new.id.encode(), header.date(clock.now()))
-            drafts[0].write(stamp)
-            for chunk in message.chunks():
-                drafts[0].write(chunk)
-        log.event("route", id=new.id, drop=os.path.basename(path), uid=uid, size=envelope.size_octets, nrcpt=len(new.recipients),
-                  from_=f"<{_text(envelope.sender)}>")
-        if failed:
-            drafts += self._bounce(message, [(r, o.because(f"{_text(r.address)}: {o.text}")) for r, o in failed], f"drop:{path}", new.id)
-        if failed and not envelope.sender:              # nobody to tell: it is kept for the admin to see
-            note = (b"Pymta-Hold", b"a local program sent this with an empty reverse-path to an address that does not exist")
-            lost = Envelope(b"", [Recipient(LOCAL, r.address, (note,)) for r, _ in failed], self.ids.new(clock.now()), dict(facts))
-            drafts.append(Draft("in/qrun", lost))
-            for chunk in message.chunks():
-                drafts[-1].write(chunk)
-        directory = os.path.dirname(path)
-
-        def give_up() -> str:
-            durable.unlink(path)
-            return directory
-
-        return Handover(drafts, give_up, self._published, source=path)
-
     # ---- reports ------------------------------------------------------------------------------------------------------
     def read_reports(self, writer: str, names: Iterable[str]) -> None:
         """Work through the reports of pymta-local or pymta-remote."""
@@ -278,9 +185,9 @@ class Runner:
             down = {entry.destination for entry in entries if entry.word == "down"}
             for destination in {entry.destination for entry in entries} - down:
                 self.parking.up(destination)            # it said something, be it a refusal: it lives
-            for file_name, its_entries in by_file.items():
-                self._repeatable(self.reported, f"todo/{writer}/{file_name}", its_entries)
-            durable.unlink_if_there(path)
+            done = [self._repeatable(self.reported, f"todo/{writer}/{file_name}", its_entries) for file_name, its_entries in by_file.items()]
+            if all(done):                               # else it is read again at the next look
+                durable.unlink_if_there(path)
 
     def reported(self, path: str, entries: list[report.Entry]) -> None:
         """Record what became of an attempt and decide what is next for the file."""
@@ -307,7 +214,7 @@ class Runner:
 
     def _log_entry(self, message: Message, entry: report.Entry) -> None:
         if entry.word == "deferred" and 0 <= entry.recipient < len(message.envelope.recipients):
-            log.event("defer", id=message.id, rcpt=f"<{_text(message.envelope.recipients[entry.recipient].address)}>", status=entry.status,
+            log.event("defer", id=message.id, rcpt=f"<{shown(message.envelope.recipients[entry.recipient].address)}>", status=entry.status,
                       attempt=entry.attempt, why=entry.text)
 
     @staticmethod
@@ -323,13 +230,14 @@ class Runner:
             message.append(records, sync=final)
             return
         attempt = records[0].attempt
-        drafts = self._bounce(message, failures, f"record:{os.path.basename(path)}:{attempt}:failed", message.id)
+        drafts = self.returns.drafts(message, failures, f"record:{os.path.basename(path)}:{attempt}:failed", message.id)
         hand_over([Handover(drafts, lambda: message.append(records, sync=True), self._published, source=path)])
 
     def postpone(self, path: str, message: Message, now: float) -> None:
         """Park it with its destination, or let it wait until its time."""
         name = os.path.basename(path)
-        if name.endswith(".remote") and (destination := self.destination_of(message)) in self.parking:
+        destination = self.destination_of(message) if self.parking and name.endswith(".remote") else None
+        if destination is not None and destination in self.parking:
             self.parking.park(path, destination)
             return
         if self.schedule.warn(now, message.birth):
@@ -370,7 +278,7 @@ class Runner:
         """Tell the sender, once, that the message is late; not for bounces, lists and bulk mail."""
         if message.null_sender or any(record.word == "delayed" for record in message.records):
             return
-        top = header.split(message.start(_HEADER_MAX_OCTETS))[0]
+        top = header.split(message.start(HEADER_MAX_OCTETS))[0]
         bulk = (header.get(top, b"Precedence") or b"").strip().lower() in (b"bulk", b"list", b"junk") or header.get(top, b"List-Id")
         record = Record(message.attempts, int(clock.now()), None, "delayed")
         if bulk:
@@ -379,37 +287,9 @@ class Runner:
         last = {r.recipient: r for r in message.records if r.word == "deferred"}
         late = [(message.envelope.recipients[number], _outcome(last[number])) for number in message.owed if number in last]
         until = message.birth + self.schedule.lifetime(False)
-        drafts = self._bounce(message, late, f"record:{os.path.basename(path)}:{message.attempts}:delayed", message.id, until=until) if late else []
+        drafts = self.returns.drafts(message, late, f"record:{os.path.basename(path)}:{message.attempts}:delayed", message.id, until=until) if late else []
         hand_over([Handover(drafts, lambda: message.append([record], sync=True), self._published, source=path)])
-        log.event("delayed", id=message.id, to=f"<{_text(message.envelope.sender)}>")
-
-    def _bounce(self, message: Message, recipients: list[tuple[Recipient, Outcome]], source: str, id: str,
-                *, until: float | None = None) -> list[Draft]:
-        """A draft of the message that tells the sender; none for a null reverse-path.  until: it is only late."""
-        sender = message.envelope.sender
-        for recipient, ending in recipients:
-            log.event("bounce" if until is None else "defer", id=id, rcpt=f"<{_text(recipient.address)}>", status=ending.status, why=ending.text)
-        wanted = "FAILURE" if until is None else "DELAY"
-        recipients = [(recipient, ending) for recipient, ending in recipients if _wants(recipient, wanted)]
-        if not sender or not recipients:
-            return []
-        answer = self.router.resolve(sender)
-        new_id = self.ids.new(clock.now())
-        facts = {"src": source}
-        if isinstance(answer, Outcome):                 # nobody to tell: it is kept for the admin to see
-            envelope = Envelope(b"", [Recipient(LOCAL, b"postmaster@" + self.settings.host.encode("ascii", "replace"),
-                                                ((b"Pymta-Hold", b"the sender of the bounced message does not exist"),))], new_id, facts)
-        else:
-            envelope = Envelope(b"", list(answer), new_id, facts)
-        draft = Draft("in/qrun", envelope)
-        fates = [dsn.Fate(r.address, "failed" if until is None else "delayed", ending.status, ending.text,
-                          original=r.original if r.original != r.address else b"", last_attempt=clock.now(), retry_until=until,
-                          smtp=ending.text[:1] in "45" and ending.text[3:4] in " -") for r, ending in recipients]
-        original = message.start(dsn.RETURN_MAX_OCTETS + 1)
-        draft.write(dsn.compose(fates, now=clock.now(), host=self.settings.host, id=new_id, sender=sender, original=original,
-                                whole=len(original) <= dsn.RETURN_MAX_OCTETS, original_id=message.id, arrival=message.birth,
-                                envid=dsn.xtext_decode(message.envelope.facts.get("envid", "")), ret=message.envelope.facts.get("ret", "")))
-        return [draft]
+        log.event("delayed", id=message.id, to=f"<{shown(message.envelope.sender)}>")
 
     # ---- time ---------------------------------------------------------------------------------------------------------
     def due(self, now: float) -> None:
@@ -449,27 +329,10 @@ def _gone_is_done(work, *arguments: object) -> None:
         pass
 
 
-def _owner(path: str) -> int:
-    try:
-        return os.lstat(path).st_uid
-    except OSError:
-        return -1
-
-
 def _outcome(record: Record) -> Outcome:
     reply = 550 if record.status.startswith("5") else 451
     return Outcome(reply, record.status if record.status != "-" else "4.0.0", 75 if reply == 451 else 69, record.text)
 
 
-def _wants(recipient: Recipient, what: str) -> bool:
-    """Whether the sender wants to hear this of a recipient (NOTIFY, RFC 3461 §4.1); without a wish: failures and delays."""
-    wish = next((value for name, value in recipient.notes if name == b"Pymta-Notify"), b"FAILURE,DELAY")
-    return what.encode() in wish.upper().split(b",")
-
-
 def _domain(address: bytes) -> str:
     return address.rpartition(b"@")[2].decode("utf-8", "replace").lower()
-
-
-def _text(address: bytes) -> str:
-    return address.decode("utf-8", "backslashreplace")

@@ -1,0 +1,150 @@
+"""drops: what local programs have left in in/inject/new, routed and made our own.
+
+A drop is a stranger's file in a directory that is open to every user.  It is trusted for the uid that the kernel stamped on it and for
+nothing else: it must be a plain file with one link and a right checksum; it is copied, its recipients are routed here whatever they
+claim to be, and garbage goes to corrupt/ with a reason.  The copy takes the drop's debt over as handover.py says.
+"""
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from collections.abc import Callable, Iterable
+
+from pymta import clock, durable, log, outcome
+from pymta.formats import queuefile
+from pymta.formats.queuefile import LOCAL, SHARDS, Envelope, Ids, Recipient
+from pymta.message import header
+from pymta.outcome import Outcome
+from pymta.queue.handover import Handover, hand_over
+from pymta.queue.intake import Draft
+from pymta.queue.message import HEADER_MAX_OCTETS, Message, shown
+from pymta.queue.places import names
+from pymta.queue.returns import Returns
+from pymta.settings import Settings
+
+DROPS = "in/inject/new"
+_TMP_MAX_AGE_S = 86400
+_FACTS = ("ret", "envid", "body")       # what a program may say of its message as a whole
+_JOBS_A_BATCH = 64
+
+
+class Drops:
+    """published: called with the paths of what was made; set_aside: (path, why)."""
+
+    def __init__(self, settings: Settings, router, returns: Returns, ids: Ids, published: Callable[[list[str]], None],
+                 set_aside: Callable[[str, str], None]) -> None:
+        self.settings = settings
+        self.router = router
+        self.returns = returns
+        self.ids = ids
+        self.published = published
+        self.set_aside = set_aside
+
+    def take(self, file_names: Iterable[str]) -> None:
+        """Route these drops and make them queue files of ours."""
+        jobs = []
+        for name in file_names:
+            path = f"{DROPS}/{name}"
+            try:
+                jobs.append(self._job(path))
+            except FileNotFoundError:
+                continue
+            except (queuefile.Damaged, ValueError) as error:
+                self.set_aside(path, f"drop of uid {_owner(path)}: {error}")
+            except OSError as error:
+                if error.errno == errno.EAGAIN:
+                    log.event("trouble", what=f"cannot route {path}", why=error.strerror, remedy="it is tried again within a minute")
+                else:
+                    self.set_aside(path, f"drop of uid {_owner(path)} cannot be read: {error.strerror}")
+            if len(jobs) >= _JOBS_A_BATCH:
+                hand_over(jobs)
+                jobs = []
+        hand_over(jobs)
+
+    def _job(self, path: str) -> Handover:
+        found = os.lstat(path)
+        if not stat.S_ISREG(found.st_mode) or found.st_nlink != 1:
+            raise queuefile.Damaged("not a plain file with one link")
+        if found.st_size > self.settings["queue.size_max"] + queuefile.ENVELOPE_MAX_OCTETS:
+            raise queuefile.Damaged(f"bigger than queue.size_max ({found.st_size} octets)")
+        with Message(path) as message:
+            now = os.fstat(message.fd)
+            if (now.st_ino, now.st_dev) != (found.st_ino, found.st_dev) or not queuefile.is_whole(message.fd):
+                raise queuefile.Damaged("torn, or changed while it was read")
+            return self._routed(message, found.st_uid, path)
+
+    def _routed(self, message: Message, uid: int, path: str) -> Handover:
+        envelope = message.envelope
+        if any(byte < 32 or byte == 127 for byte in envelope.sender):
+            raise queuefile.Damaged("control bytes in the reverse-path")
+        facts = {"src": f"drop:{path}", "uid": str(uid), **{k: v for k, v in envelope.facts.items() if k in _FACTS}}
+        new = Envelope(envelope.sender, [], self.ids.new(clock.now()), facts)
+        new.recipients, failed = self._resolve(message)
+        log.event("route", id=new.id, drop=os.path.basename(path), uid=uid, size=envelope.size_octets, nrcpt=len(new.recipients),
+                  from_=f"<{shown(envelope.sender)}>")
+        drafts = []
+        if new.recipients:
+            stamp = b"Received: by %s (pymta, from userid %d)\n\tid %s; %s\n" % (
+                self.settings.host.encode("ascii", "replace"), uid, new.id.encode(), header.date(clock.now()))
+            drafts.append(self._copy(new, message, stamp))
+        if failed:
+            fates = [(recipient, ending.because(f"{shown(recipient.address)}: {ending.text}")) for recipient, ending in failed]
+            drafts += self.returns.drafts(message, fates, facts["src"], new.id)
+        if failed and not envelope.sender:              # nobody to tell: it is kept for the admin to see
+            note = (b"Pymta-Hold", b"a local program sent this with an empty reverse-path to an address that does not exist")
+            lost = [Recipient(LOCAL, recipient.address, (note,)) for recipient, _ in failed]
+            drafts.append(self._copy(Envelope(b"", lost, self.ids.new(clock.now()), facts), message))
+        directory = os.path.dirname(path)
+
+        def give_up() -> str:
+            durable.unlink(path)
+            return directory
+
+        return Handover(drafts, give_up, self.published, source=path)
+
+    def _resolve(self, message: Message) -> tuple[list[Recipient], list[tuple[Recipient, Outcome]]]:
+        """(final recipients, those that have no way and why).  Raises OSError while that cannot be told."""
+        final: dict[tuple[bytes, bytes], Recipient] = {}
+        failed: list[tuple[Recipient, Outcome]] = []
+        if header.split(message.start(HEADER_MAX_OCTETS))[0].lower().count(b"\nreceived:") > self.settings["queue.hops_max"]:
+            return [], [(recipient, outcome.TOO_MANY_HOPS) for recipient in message.envelope.recipients]
+        for recipient in message.envelope.recipients:
+            answer = self.router.resolve(recipient.address, sender=message.envelope.sender)
+            if not isinstance(answer, Outcome):
+                wishes = tuple(note for note in recipient.notes if note[0] == b"Pymta-Notify")
+                for each in answer:
+                    final.setdefault((each.kind, each.address), Recipient(each.kind, each.address, each.notes + wishes))
+            elif answer.temporary:                      # a bad alias line, a users file nobody can read: it waits for the admin's mend
+                raise OSError(errno.EAGAIN, f"{shown(recipient.address)}: {answer.text}")
+            else:
+                failed.append((recipient, answer))
+        if len(final) > self.settings["queue.recipients_max"]:
+            return [], [(recipient, outcome.TOO_MANY_RECIPIENTS) for recipient in message.envelope.recipients]
+        return list(final.values()), failed
+
+    def _copy(self, envelope: Envelope, message: Message, top: bytes = b"") -> Draft:
+        draft = Draft("in/qrun", envelope)
+        draft.write(top)
+        for chunk in message.chunks():
+            draft.write(chunk)
+        return draft
+
+    def tidy(self) -> None:
+        """A drop that was never finished belongs to a program that is long gone."""
+        top = "in/inject/tmp"
+        flat = [name for name in names(top) if len(name) > 1]
+        for path in (f"{top}/{name}" for name in flat + [f"{shard}/{name}" for shard in SHARDS for name in names(f"{top}/{shard}")]):
+            try:
+                if clock.now() - os.lstat(path).st_mtime > _TMP_MAX_AGE_S:
+                    durable.unlink_if_there(path)
+                    log.event("tidy", file=path, why="never finished")
+            except OSError:
+                continue
+
+
+def _owner(path: str) -> int:
+    try:
+        return os.lstat(path).st_uid
+    except OSError:
+        return -1
