@@ -80,8 +80,10 @@ class Ledger:
 class Load:
     """sessions clients over SMTP and injectors callers of sendmail, from start until stop.  pause_s: between two messages of one client."""
 
-    def __init__(self, sandbox: Sandbox, *, sessions: int = 6, injectors: int = 2, seed: int = 1, pause_s: float = 0.0) -> None:
+    def __init__(self, sandbox: Sandbox, *, sessions: int = 6, injectors: int = 2, seed: int = 1, pause_s: float = 0.0,
+                 kinds: tuple[tuple[tuple[str, ...], tuple[str, ...]], ...] = KINDS) -> None:
         self.ledger = Ledger()
+        self.kinds = kinds
         self.sandbox = sandbox
         self.address = (sandbox.ends["host"], sandbox.ends["smtp"])
         self.sendmail = sandbox.ends["sendmail"]
@@ -122,7 +124,7 @@ class Load:
             self._expect(replies, 220)
             sock.sendall(b"EHLO client.test\r\n")
             self._expect(replies, 250)
-            recipients, owed = dice.choice(KINDS)
+            recipients, owed = dice.choice(self.kinds)
             sock.sendall(_envelope(recipients))
             for number in range(last := dice.randint(1, 40)):
                 self._expect(replies, 250)              # MAIL
@@ -132,7 +134,7 @@ class Load:
                 sent = self.ledger.new(name, owed)
                 text = _text(sent.mark, _size(dice))
                 more = number + 1 < last and not self._ending.is_set()
-                recipients, owed = dice.choice(KINDS)
+                recipients, owed = dice.choice(self.kinds)
                 sock.sendall(text + b".\r\n" + (_envelope(recipients) if more and not self.pause_s else b""))
                 code = self._reply(replies)
                 if code == 250:
@@ -163,7 +165,7 @@ class Load:
 
     # ---- sendmail -----------------------------------------------------------------------------------------------------
     def _inject(self, dice: random.Random, name: str) -> None:
-        recipients, owed = dice.choice(KINDS)
+        recipients, owed = dice.choice(self.kinds)
         sent = self.ledger.new(name, owed)
         process = subprocess.Popen([self.sendmail, "-f", "bob@example.test", *recipients], env={}, stdin=subprocess.PIPE,
                                    stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
