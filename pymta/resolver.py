@@ -33,6 +33,7 @@ ADDRESSES_MAX = 6                   # of one host
 CACHE_ANSWERS = 2000
 TRY_S = 2.0                         # how long one server may think before the question is put again
 RESOLV_CONF = "/etc/resolv.conf"
+HOSTS = "/etc/hosts"
 
 Hosts = list[tuple[str, list[str]]]
 
@@ -70,27 +71,23 @@ class Resolver:
             return outcome.NO_SUCH_DOMAIN.because(f"{domain}: {error}")
 
     async def addresses(self, host: str) -> list[str] | Outcome:
-        """The IP addresses of a host that an admin named (or of an IP address): no MX, no word about loops.  /etc/hosts counts."""
+        """The IP addresses of a host that an admin named (or of an IP address): no MX, no word about loops.  /etc/hosts comes
+        first.  Whatever goes wrong is temporary: no mail is returned to its sender for an admin's typing error.
+
+        Not getaddrinfo: it waits in a thread, for as long as it likes, and the program could not end."""
         try:
             return [str(ipaddress.ip_address(host))]
         except ValueError:
             pass
-        if self._server and host != "localhost":
-            try:
-                found = await self._addresses(self._name(host))
-                if found:
-                    return found
-            except _Trouble as error:
-                return outcome.DNS_TROUBLE.because(f"looking up {host}: {error}")
-            except _NoSuchName:
-                pass
+        found = in_hosts(_read(HOSTS), host)
+        if found:
+            return found[:ADDRESSES_MAX]
+        if host == "localhost":                         # RFC 6761 §6.3
+            return ["127.0.0.1", "::1"]
         try:
-            loop = asyncio.get_running_loop()
-            rows = await loop.getaddrinfo(host, None, type=socket.SOCK_STREAM)
-        except (OSError, UnicodeError) as error:
-            # the admin named it, so it is wrong for now only: nothing is returned to senders for a typing error
-            return outcome.DNS_TROUBLE.because(f"looking up {host}: {getattr(error, 'strerror', None) or error}")
-        return list(dict.fromkeys(str(row[4][0]) for row in rows))[:ADDRESSES_MAX]
+            return await self._addresses(self._name(host), search="." not in host)
+        except (_Trouble, _NoSuchName) as error:
+            return outcome.DNS_TROUBLE.because(f"looking up {host}: {error}")
 
     # ---- MX -----------------------------------------------------------------------------------------------------------
     async def _mx(self, name: dns.name.Name) -> list[tuple[int, dns.name.Name]]:
@@ -128,9 +125,9 @@ class Resolver:
         return outcome.NO_SUCH_DOMAIN.because(f"none of the mail hosts of {domain} has an address")
 
     # ---- questions ----------------------------------------------------------------------------------------------------
-    async def _addresses(self, name: dns.name.Name) -> list[str]:
+    async def _addresses(self, name: dns.name.Name, *, search: bool = False) -> list[str]:
         """IPv4 first: fewer hosts are strict about it.  Raises _NoSuchName, _Trouble; no address at all is _NoSuchName."""
-        answers = await asyncio.gather(self._ask(name, "A"), self._ask(name, "AAAA"), return_exceptions=True)
+        answers = await asyncio.gather(self._ask(name, "A", search), self._ask(name, "AAAA", search), return_exceptions=True)
         found: list[str] = []
         for answer in answers:
             if not isinstance(answer, BaseException):
@@ -142,19 +139,21 @@ class Resolver:
                 raise answer
         raise _NoSuchName("no MX and no address")
 
-    async def _ask(self, name: dns.name.Name, kind: str) -> list[Any]:
-        """The records of one kind; [] if the name has none.  Raises _NoSuchName, _Trouble."""
+    async def _ask(self, name: dns.name.Name, kind: str, search: bool = False) -> list[Any]:
+        """The records of one kind; [] if the name has none.  search: try the domains resolv.conf says behind the name.  Raises _NoSuchName, _Trouble."""
         import dns.exception
         import dns.message
+        import dns.name
         import dns.resolver
         try:
             for _ in range(CNAMES_MAX):
-                answer = await self._resolver().resolve(name, kind, search=False, raise_on_no_answer=False, lifetime=self._timeout_s)
+                asked = name.relativize(dns.name.root) if search else name
+                answer = await self._resolver().resolve(asked, kind, search=search, raise_on_no_answer=False, lifetime=self._timeout_s)
                 if answer.rrset is not None:
                     return list(answer.rrset)
-                if answer.canonical_name == name:
+                if answer.canonical_name == answer.qname:
                     return []
-                name = answer.canonical_name            # a server that does not follow
+                name, search = answer.canonical_name, False     # a server that does not follow
             raise _Trouble("a chain of CNAMEs that does not end")
         except dns.resolver.NXDOMAIN:
             raise _NoSuchName("no such domain") from None
@@ -221,6 +220,27 @@ def _reachable(address: str) -> bool:
     """Whether a host in the world could have this address: not link-local (it has no meaning without an interface), no group."""
     ip = ipaddress.ip_address(address)
     return not (ip.is_link_local or ip.is_multicast)
+
+
+def in_hosts(text: str, host: str) -> list[str]:
+    """The addresses beside a name in the text of an /etc/hosts (hosts(5))."""
+    found = []
+    for line in text.split("\n"):
+        words = line.partition("#")[0].lower().split()
+        if host.lower() in words[1:]:
+            try:
+                found.append(str(ipaddress.ip_address(words[0])))
+            except ValueError:
+                continue
+    return list(dict.fromkeys(found))
+
+
+def _read(path: str) -> str:
+    try:
+        with open(path, encoding="utf-8", errors="replace") as file:
+            return file.read(1 << 20)
+    except OSError:
+        return ""
 
 
 def is_own(address: str) -> bool:

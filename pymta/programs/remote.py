@@ -11,7 +11,8 @@ from pymta.formats.transports import Transports
 from pymta.notify import notify
 from pymta.queue.begin import begin
 from pymta.queue.remote_destination import Limits, Pool
-from pymta.queue.remote_jobs import TODO, Jobs
+from pymta.queue.remote_file import TODO
+from pymta.queue.remote_jobs import Jobs
 from pymta.queue.remote_report import Reporter
 from pymta.resolver import Resolver, is_own
 from pymta.settings import Settings

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import asyncio
 import os
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
 from pymta import durable, log
 from pymta.formats import report
@@ -16,6 +18,10 @@ GATHER_S = 0.03
 SYNC_S = 0.5
 BATCH_ENTRIES = 2000
 AGAIN_S = 2.0
+
+
+# One thread of its own: a report never waits for another thread's work
+_disk = ThreadPoolExecutor(1, thread_name_prefix="disk")
 
 
 class Reporter:
@@ -54,7 +60,8 @@ class Reporter:
                 count, batch = self._batch()
                 sync = any(entry.word == "delivered" for entry in batch)
                 try:
-                    await asyncio.to_thread(report.write, ".", "remote", batch, sync=sync)
+                    write = partial(report.write, ".", "remote", batch, sync=sync)
+                    await asyncio.get_running_loop().run_in_executor(_disk, write)
                     del self._groups[:count]
                 except OSError as error:                # its files are left alone until it can be said what became of them
                     log.event("trouble", what="cannot write a report", why=error.strerror or str(error), remedy=f"again in {AGAIN_S:g} s")
@@ -103,7 +110,7 @@ class Unlinker:
 
     def _sync(self) -> None:
         self._timer = None
-        asyncio.get_running_loop().run_in_executor(None, self._sync_now)
+        asyncio.get_running_loop().run_in_executor(_disk, self._sync_now)
 
     def _sync_now(self) -> None:
         try:

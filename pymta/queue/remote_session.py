@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING, cast
 from pymta import clock, log, outcome
 from pymta.outcome import Outcome
 from pymta.proto.smtp_client import Closed, Event, Ready, Result, SendBody, SmtpClient, StartTls, Transaction
-from pymta.queue.remote_jobs import Opened, Share
+from pymta.queue.remote_file import Opened
+from pymta.queue.remote_jobs import Share
 
 if TYPE_CHECKING:
     from pymta.queue.remote_destination import Destination

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from pymta.outcome import Outcome
-from pymta.resolver import Hosts, Resolver, is_own
+from pymta.resolver import Hosts, Resolver, in_hosts, is_own
 from tests.nameserver import NameServer
 
 A = {"A": ["203.0.113.1"]}
@@ -129,6 +129,24 @@ def test_addresses_of_a_named_host() -> None:
         assert "127.0.0.1" in asyncio.run(resolver.addresses("localhost"))                # type: ignore[operator]
         answer = asyncio.run(resolver.addresses("fail.example"))
         assert isinstance(answer, Outcome) and answer.temporary
+
+
+@pytest.mark.parametrize("host, addresses", [("relay", ["203.0.113.5"]), ("RELAY.example", ["203.0.113.5", "2001:db8::5"]), ("lost", []),
+                                             ("203.0.113.5", []), ("comment", [])])
+def test_in_hosts(host: str, addresses: list[str]) -> None:
+    text = "# comment\n203.0.113.5\trelay.example relay # comment\n\nlost lost\n2001:DB8::5 relay.EXAMPLE\n203.0.113.5 relay.example\n"
+    assert in_hosts(text, host) == addresses
+
+
+def test_a_short_name_is_looked_for_in_the_search_domains() -> None:
+    with NameServer(ZONE) as server:
+        resolver = Resolver("me.example", server=server.address, timeout_s=0.3)
+        import dns.name
+        made = resolver._resolver()
+        made.search = [dns.name.from_text("example.")]
+        assert asyncio.run(resolver.addresses("bare")) == ["203.0.113.2"]
+        answer = asyncio.run(resolver.addresses("missing"))
+        assert isinstance(answer, Outcome) and answer.temporary      # an admin wrote it: nothing is returned for a typing error
 
 
 def test_no_name_server_there() -> None:
