@@ -32,6 +32,7 @@ from pymta.settings import Settings
 _CACHED_S = 300.0
 _AT_HOME_S = 3600.0
 _FORGET_S = 600.0
+_QUIET_S = 5.0
 _AT_A_TIME = 8
 _LINE_MAX, _SLOW_LINE_MAX = 500, 5
 _NETWORKS_MAX, _MARKS_MAX, _WRONG_MAX = 10000, 10000, 200
@@ -98,6 +99,8 @@ class Checker:
         self._key = os.urandom(32)
         self._dummy = hashes.make(os.urandom(16))
         self._networks: dict[str, _Network] = {}
+        self._last_hash = 0.0
+        self._tidying = False
         self._cache: dict[bytes, tuple[str, float]] = {}            # mark -> (hash it was right for, until when)
         self._at_home: dict[tuple[str, bytes], tuple[str, float]] = {}
 
@@ -165,7 +168,19 @@ class Checker:
                 self._pool, hashes.matches, entry.hash if entry else self._dummy, octets)
         except hashes.Unusable as error:
             raise Trouble(f"{self.file.path}:{entry.line if entry else 0}: {error}") from None
+        self._last_hash = clock.tick()
+        if not self._tidying:
+            self._tidying = True
+            asyncio.get_running_loop().call_later(_QUIET_S, self._tidy)
         return right and entry is not None
+
+    def _tidy(self) -> None:
+        """Give back the memory of hashes when nobody has logged in for a while; at each one it would make them dearer by half."""
+        self._tidying = clock.tick() - self._last_hash < _QUIET_S
+        if self._tidying:
+            asyncio.get_running_loop().call_later(_QUIET_S, self._tidy)
+        else:
+            hashes.give_back_memory()
 
     # ---- memory -------------------------------------------------------------------------------------------------------
     def _mark(self, name: str, password: str) -> bytes:

@@ -7,8 +7,8 @@ import getpass
 import json
 import os
 import sys
-from contextlib import contextmanager
 from collections.abc import Iterator
+from contextlib import contextmanager
 
 from pymta import durable, hashes, settings
 from pymta.accounts import Accounts, Mailbox, Trouble
@@ -46,7 +46,7 @@ def main(argv: list[str] | None = None) -> int:
     try:
         tool = Passwd(options.etc)
         if options.list:
-            tool.list(as_json=options.json)
+            tool.show(as_json=options.json)
         elif options.delete:
             tool.delete(options.name)
         elif options.verify:
@@ -148,7 +148,7 @@ class Passwd:
         except ValueError:
             return False                                # empty, or nothing any hash could hold
 
-    def list(self, *, as_json: bool) -> None:
+    def show(self, *, as_json: bool) -> None:
         """All mailboxes, and the lines in passwords that belong to none."""
         entries, complaints = passwords.decode(_read(self.path("passwords")))
         for number, why in complaints:

@@ -71,7 +71,9 @@ def transcripts(protocol: str) -> list:
 
 
 def read(path: Path) -> Transcript:
-    promise, options, steps = [], [], []
+    promise: list[str] = []
+    options: list[tuple[str, str]] = []
+    steps: list[Step] = []
     for number, line in enumerate(path.read_text(encoding="utf-8").split("\n"), 1):
         kind, space, text = line.partition(" ")
         if line.startswith("#"):
@@ -83,7 +85,7 @@ def read(path: Path) -> Transcript:
         elif kind in ("C:", "S:"):
             steps.append(Step(kind[0], text.encode() + (b"\r\n" if kind == "C:" else b""), number))
         elif kind == "C!:":
-            steps.append(Step("C", codecs.escape_decode(text.encode())[0], number))          # type: ignore[attr-defined]
+            steps.append(Step("C", codecs.escape_decode(text.encode())[0], number))
         elif line == "S...":
             steps.append(Step("...", b"", number))
         elif line in ("TLS", "PAUSE", "END"):
@@ -116,7 +118,7 @@ def play(transcript: Transcript, peer: Peer) -> None:
         if step.kind == "...":
             anything = True
         elif step.kind == "S":
-            passed = []
+            passed: list[bytes] = []
             while True:
                 line = heard.next()
                 assert line is not None, f"{where}: expected {step.text!r}, but the server says no more" + (f" after {passed}" if passed else "")

@@ -399,3 +399,20 @@ def test_a_session_travels_with_its_question(etc):
     before = len(os.listdir("/proc/self/fd"))
     asyncio.run(run())
     assert len(os.listdir("/proc/self/fd")) <= before
+
+
+def test_the_memory_of_hashes_is_given_back_when_it_is_quiet(etc, monkeypatch):
+    monkeypatch.setattr(login, "_QUIET_S", 0.05)
+    given_back = []
+    monkeypatch.setattr(hashes, "give_back_memory", lambda: given_back.append(1))
+
+    async def busy_then_quiet():
+        desk = Desk(etc)
+        for n in range(3):
+            await desk.checked("alice", f"guess {n}")
+        while not given_back:
+            await asyncio.sleep(0.01)
+    asyncio.run(asyncio.wait_for(busy_then_quiet(), 20))
+    assert given_back
+    monkeypatch.undo()
+    hashes.give_back_memory()                           # whatever the libc
