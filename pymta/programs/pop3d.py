@@ -14,6 +14,7 @@ from pymta.proto import pop3
 from pymta.wire import Session, Wire
 
 ACCOUNT = "pymta-login"
+_LOGIN_S = 120.0                                        # to say who one is
 _BURST_OCTETS = 1 << 18                                 # what is made ready before the peer has taken some of it
 _WHOLE_OCTETS = 1 << 18                                 # a bigger message is read and sent piece by piece
 
@@ -88,7 +89,7 @@ class Pop3Session(Session):
         if self._server.ended:
             self.wire.close()
         else:
-            self.wire.deadline(self._idle_max_s)
+            self.wire.deadline(self._idle_max_s if self._name else min(_LOGIN_S, self._idle_max_s))
 
     def _end(self, text: bytes) -> None:
         self._server.bye(text)

@@ -1,4 +1,5 @@
 """Started as root: every part of pymta-pop3d has the uid it should, and a session that of the mailbox.  Needs root."""
+import contextlib
 import os
 import poplib
 import signal
@@ -28,8 +29,8 @@ sys.exit(main(["--etc", sys.argv[1]]))
 """
 
 
-@pytest.fixture(scope="module")
-def stage():
+@contextlib.contextmanager
+def running():
     with Stage() as stage:
         stage.root.chmod(0o755)
         stage.etc.chmod(0o755)
@@ -59,6 +60,12 @@ def stage():
         yield stage
         stage.stop()
         assert " bug " not in stage.log(), stage.log()
+
+
+@pytest.fixture(scope="module")
+def stage():
+    with running() as stage:
+        yield stage
 
 
 def client(stage, user, password="pw", *, tls=False):
@@ -195,6 +202,25 @@ def test_a_big_answer_and_a_slow_reader(stage):
     path.unlink(missing_ok=True)
 
 
+def test_kill_9_of_the_parent_leaves_no_process():
+    with running() as stage:
+        pop = client(stage, "ann")
+        below = processes(stage._processes[0].pid)
+        assert ANN in below.values()
+        stage._processes[0].kill()
+        stage.wait(lambda: not any(_lives(pid) for pid in below))
+        pop.close()
+
+
+def _lives(pid) -> bool:
+    """Whether a process is there and no zombie that waits for its new parent."""
+    try:
+        with open(f"/proc/{pid}/stat") as file:
+            return file.read().rpartition(")")[2].split()[0] != "Z"
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+
+
 def test_the_end(stage):
     """Last, for it stops the daemon: clients are told, and nothing is left running."""
     pop = client(stage, "ann")
@@ -205,6 +231,6 @@ def test_the_end(stage):
     assert stage._processes[0].wait(15) == 0
 
     def all_gone():
-        return not any(os.path.exists(f"/proc/{pid}") for pid in below)
+        return not any(_lives(pid) for pid in below)
     stage.wait(all_gone)
     assert len(list((stage.mail / "ann" / "Maildir" / "cur").iterdir())) == 3

@@ -14,7 +14,7 @@ from pymta.accounts import Accounts
 from pymta.formats import passwords
 
 ROOT = Path(__file__).resolve().parents[2]
-RIGHT = hashes.make(b"correct horse")
+RIGHT = hashes.crypt(b"correct horse", b"$5$rounds=1000$saltsalt$").decode()      # quick: most of this is not about hashes
 UNALIKE = hashes.make(b"battery staple")
 
 
