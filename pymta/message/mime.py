@@ -23,13 +23,15 @@ PARAMETERS_MAX = 100
 
 _HEADER_END = re.compile(rb"\n\r?\n").search
 _FIELDS = re.compile(rb"^([!-9;-~]+)[ \t]*:([^\n]*(?:\n[ \t][^\n]*)*)\n?", re.MULTILINE).finditer
-_FOLD = re.compile(rb"\r?\n").sub
+_FOLD = re.compile(rb"\r?\n[ \t]*").sub                # and the blanks behind it: one blank, as in Dovecot
 _FOLDED = re.compile(rb"\r?\n(?=[ \t])").sub
 _TYPE = re.compile(rb"\s*([^\s()<>@,;:\\\"/\[\]?=]+)\s*/\s*([^\s()<>@,;:\\\"/\[\]?=]+)").match
 _PARAMETER = re.compile(rb";\s*([^\s()<>@,;:\\\"/\[\]?=]+)\s*=\s*(?:\"((?:[^\"\\]|\\.)*)\"?|([^;\s]*))", re.DOTALL).match
 _QUOTED_PAIR = re.compile(rb"\\(.)", re.DOTALL).sub
 _COMMENT_MARK = re.compile(rb"[()\"\\]")
 _WORD = re.compile(rb"\s*([^\s;()]+)").match
+
+_ADDRESSES = frozenset((b"from", b"sender", b"reply-to", b"to", b"cc", b"bcc"))
 
 Fields = dict[bytes, bytes]
 Parameters = tuple[tuple[bytes, bytes], ...]
@@ -88,13 +90,17 @@ def header_end(data: bytes, start: int = 0, end: int | None = None) -> int:
 
 
 def fields(data: bytes, start: int, body: int) -> Fields:
-    """The header at data[start:body] as {name in lower case: value of its first occurrence, unfolded and stripped}."""
+    """The header at data[start:body] as {name in lower case: value of its first occurrence, unfolded and stripped}; fields of
+    addresses are put together."""
     out: Fields = {}
     for found in _FIELDS(data, start, body):
         name, value = found.groups()
         name = name.lower()
+        value = (_FOLD(b" ", value) if b"\n" in value else value).strip(b" \t\r")
         if name not in out:
-            out[name] = (_FOLD(b"", value) if b"\n" in value else value).strip(b" \t\r")
+            out[name] = value
+        elif name in _ADDRESSES and value:              # RFC 5322 allows one; who says more wants all of them seen
+            out[name] += b", " + value
     return out
 
 
@@ -265,15 +271,18 @@ def section(data: bytes, root: Part, path: tuple[int, ...], what: bytes, names: 
 
 
 def header_fields(data: bytes, start: int, body: int, names: frozenset[bytes], *, without: bool = False) -> bytes:
-    """The fields whose names (lower case) are in names, or all others, as they stand, and an empty line."""
+    """The fields whose names (lower case) are in names, as they stand, and an empty line; or all of the header but these."""
     out = []
+    at = start
     for found in _FIELDS(data, start, body):
-        if (found[1].lower() in names) is not without:
-            out.append(found[0])
+        if found[1].lower() in names:
+            out.append(data[at:found.start()] if without else found[0])
+            at = found.end()
+    if without:
+        return b"".join(out) + data[at:body]
     if out and not out[-1].endswith(b"\n"):
         out.append(b"\r\n")
-    out.append(b"\r\n")
-    return b"".join(out)
+    return b"".join(out) + b"\r\n"
 
 
 def values(data: bytes, start: int, body: int, name: bytes) -> list[bytes]:

@@ -229,6 +229,7 @@ four
     ((), b"HEADER.FIELDS", b"Subject: top\n\n"),
     ((2,), b"HEADER.FIELDS", b"Subject: inner\n\n"),
     ((2,), b"HEADER.FIELDS.NOT", b"Content-Type: multipart/alternative; boundary=r\n\n"),
+    ((2, 2), b"HEADER.FIELDS.NOT", None),
 ])
 def test_sections(path: tuple[int, ...], what: bytes, found: bytes | None) -> None:
     answer = mime.section(MESSAGE, mime.scan(MESSAGE), path, what, frozenset((b"subject",)))
@@ -243,6 +244,7 @@ def test_a_message_that_is_no_multipart_has_one_part() -> None:
     assert mime.section(data, root, (2,), b"") is None
     cut = b"Subject: x"
     assert mime.section(cut, mime.scan(cut), (), b"HEADER.FIELDS", frozenset((b"subject",))) == b"Subject: x\r\n\r\n"
+    assert mime.section(cut, mime.scan(cut), (), b"HEADER.FIELDS.NOT", frozenset((b"from",))) == cut
     whole = b"Content-Type: message/rfc822\r\n\r\nSubject: y\r\n\r\nz"
     assert mime.section(whole, mime.scan(whole), (1,), b"HEADER") == b"Subject: y\r\n\r\n"
     assert mime.section(whole, mime.scan(whole), (1, 1), b"") == b"z"
