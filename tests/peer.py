@@ -148,12 +148,12 @@ class Peer:
             elif verb == "DATA":
                 if not ask(verb, line, "354 go" if recipients else "503 5.5.1 nobody").startswith("354"):
                     continue
-                data = b""
+                rows = []
                 while (row := reader.readline()) != b".\r\n":
                     if not row:
                         raise Cut
-                    data += row
-                mail = Mail(sender or "", recipients, data, talk.number, talk.tls)
+                    rows.append(row)
+                mail = Mail(sender or "", recipients, b"".join(rows), talk.number, talk.tls)
                 if self.lmtp:
                     replies = [ask(f".{number}", "", "250 2.0.0 taken") for number in range(len(recipients))]
                     mail.recipients = [one for one, reply in zip(recipients, replies) if reply.startswith("2")]

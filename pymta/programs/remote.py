@@ -42,6 +42,7 @@ class Remote:
                          down=self.pool.down)
         self.pool.jobs = self.jobs
         self.loop = asyncio.get_running_loop()
+        self.loop.set_exception_handler(_surprise)
         self.names: deque[str] = deque()
         self._admitting = False
         self._stop = asyncio.Event()
@@ -108,6 +109,13 @@ class Remote:
         self._admitting = bool(self.names)
         if self.names and not self._stop.is_set():
             self.loop.call_later(0 if kept else ADMIT_WAIT_S, self._admit)
+
+
+def _surprise(loop: asyncio.AbstractEventLoop, context: dict[str, object]) -> None:
+    """What asyncio would print on standard error in a shape of its own."""
+    error = context.get("exception")
+    if isinstance(error, Exception) and not isinstance(error, OSError):     # an OSError is a peer's; its session has been told
+        log.bug(str(context.get("message", "loop")), error)
 
 
 def main(argv: list[str] | None = None) -> int:
