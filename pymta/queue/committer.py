@@ -33,7 +33,7 @@ _CHUNK_OCTETS = 1 << 16
 
 
 class Committer:
-    """The worker's end: intake.Intake for workers that share one child.  directory: the intake, below the working directory."""
+    """The worker's end.  directory: the intake, below the working directory."""
 
     def __init__(self, worker: "Worker", directory: str, helper: str, *, syncfs: bool) -> None:
         self.directory = directory

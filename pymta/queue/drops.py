@@ -25,6 +25,7 @@ from pymta.settings import Settings
 
 DROPS = "in/inject/new"
 _TMP_MAX_AGE_S = 86400
+_TIDY_S = 3600.0
 _FACTS = ("ret", "envid", "body")       # what a program may say of its message as a whole
 _JOBS_A_BATCH = 64
 
@@ -40,6 +41,7 @@ class Drops:
         self.ids = ids
         self.published = published
         self.set_aside = set_aside
+        self._tidy_at = 0.0
 
     def take(self, file_names: Iterable[str]) -> None:
         """Route these drops and make them queue files of ours."""
@@ -131,7 +133,11 @@ class Drops:
         return draft
 
     def tidy(self) -> None:
-        """A drop that was never finished belongs to a program that is long gone."""
+        """A drop that was never finished belongs to a program that is long gone.  Looked for once in _TIDY_S: there are many
+        directories to read."""
+        if clock.tick() < self._tidy_at:
+            return
+        self._tidy_at = clock.tick() + _TIDY_S
         top = "in/inject/tmp"
         flat = [name for name in names(top) if len(name) > 1]
         for path in (f"{top}/{name}" for name in flat + [f"{shard}/{name}" for shard in SHARDS for name in names(f"{top}/{shard}")]):

@@ -1,8 +1,11 @@
 """intake: take a message into the queue, durably, together with whoever else is waiting.
 
-    draft = intake.draft(envelope)       in/smtpd/tmp/X/ID      written while it arrives
+    draft = Draft(directory, envelope)   in/smtpd/tmp/X/ID      written while it arrives
     draft.write(lines) ...
-    await intake.commit(draft)           sync its data; rename into in/smtpd/new/; sync that directory; return
+    draft.finish()
+    publish(directory, drafts)           sync their data; rename into in/smtpd/new/; sync that directory; return
+
+Who calls publish, and for whose drafts, is committer.py's (pymta-smtpd) and handover.py's (pymta-qrun) concern.
 
 Commits are grouped: while one sync runs, the messages that get ready wait, and the next sync serves all of them.  A lone message
 waits for nobody.  Where the spool has a file system of its own one syncfs makes the data of a whole batch durable; elsewhere
@@ -11,13 +14,11 @@ reader of new/ never meets a torn file, and one sync of the directory makes all 
 """
 from __future__ import annotations
 
-import asyncio
 import os
 from binascii import crc32
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 
-from pymta import clock, durable
+from pymta import durable
 from pymta.formats import queuefile
 
 MODE = 0o664                # protected by the directories it lies in; the runner's group appends records: see layout.py
@@ -146,68 +147,6 @@ def sync_each(drafts: list[Draft], results: list[OSError | None]) -> None:
             draft.sync()
         except OSError as error:
             results[number] = error
-
-
-class Intake:
-    """One intake directory (it holds tmp/ and new/), written by this process and its siblings only."""
-
-    def __init__(self, directory: str, *, syncfs: bool) -> None:
-        self.directory = directory
-        self.syncfs = syncfs
-        self.ids = queuefile.Ids()
-        self._waiting: list[tuple[Draft, asyncio.Future[None]]] = []
-        self._leading = False
-        self._leader = ThreadPoolExecutor(1, "commit")
-        self.batches = self.messages = 0                # for the curious and the benchmark
-
-    def draft(self, envelope: queuefile.Envelope) -> Draft:
-        """A new draft; the envelope must have its recipients.  It gets its id here if it has none."""
-        if not envelope.id:
-            envelope.id = self.ids.new(clock.now())
-        return Draft(self.directory, envelope)
-
-    async def commit(self, draft: Draft) -> None:
-        """Return when the message is on disk and in new/.  Raises OSError if it is not: then nothing was taken."""
-        await self.submit(draft)
-
-    def submit(self, draft: Draft) -> asyncio.Future[None]:
-        """commit for callers that need no coroutine: done when the message is ours.  Raises OSError, now or from the future."""
-        try:
-            draft.finish()
-        except OSError:
-            draft.discard()
-            raise
-        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._waiting.append((draft, future))
-        if not self._leading:
-            self._leading = True
-            asyncio.get_running_loop().call_soon(self._lead)
-        return future
-
-    def _lead(self) -> None:
-        batch, self._waiting = self._waiting, []
-        if not batch:
-            self._leading = False
-            return
-        self.batches += 1
-        self.messages += len(batch)
-        drafts = [draft for draft, _ in batch]
-        loop = asyncio.get_running_loop()
-        work = loop.run_in_executor(self._leader, self._publish, drafts)
-        work.add_done_callback(lambda done: self._led(batch, done.result()))
-
-    def _publish(self, drafts: list[Draft]) -> list[OSError | None]:
-        return publish(self.directory, drafts, syncfs=self.syncfs)
-
-    def _led(self, batch: list[tuple[Draft, asyncio.Future[None]]], results: list[OSError | None]) -> None:
-        for (_, future), error in zip(batch, results, strict=True):
-            if future.done():
-                continue                                # the session is gone; the message is taken all the same
-            if error is None:
-                future.set_result(None)
-            else:
-                future.set_exception(error)
-        self._lead()
 
 
 def has_own_filesystem(spool: str, setting: str, device: Callable[[str], int] = lambda path: os.stat(path).st_dev) -> bool:

@@ -29,6 +29,7 @@ from pymta.queue.returns import Returns
 from pymta.settings import Settings
 
 SMTPD, OWN = "in/smtpd/new", "in/qrun/new"
+_SETTLED_NS = 100_000_000           # a directory changed less than this ago may change again without a new time
 
 
 class Runner:
@@ -41,6 +42,9 @@ class Runner:
         self.schedule = schedule.make(settings)
         self.parking = Parking(self.schedule, self.destination_of, self.give_up)
         self.ids = queuefile.Ids()
+        self._stuck: set[str] = set()                   # buckets of later/ that could not be emptied
+        self._first: float | None = None                # when the first of the others is due
+        self._listed_ns = -1                            # the change of later/ that this is true of
         self.returns = Returns(settings, router, self.ids)
         self.drops = Drops(settings, router, self.returns, self.ids, self._published, self.set_aside)
 
@@ -58,6 +62,8 @@ class Runner:
 
     def look(self) -> None:
         """Take whatever stands anywhere: at the start, after lost events, and now and then."""
+        self._stuck.clear()
+        self._listed_ns = -1
         self.take_own(names(OWN))
         self.take_smtpd(names(SMTPD))
         self.drops.take(names(DROPS))
@@ -305,14 +311,26 @@ class Runner:
                     self._repeatable(self.to_remote, path)
                 else:
                     self.set_aside(path, "a name that no program gives")
-            durable.rmdir(f"later/{name}")
+            if not durable.rmdir(f"later/{name}"):
+                self._stuck.add(name)                   # until the next look: else this would be done again and again
+        self._listed_ns = -1
         self.parking.due(now, self._repeatable, self.warn)
 
     def next_due(self) -> float | None:
         """When `due` has something to do next (seconds since 1970); None: nothing waits."""
-        times = [_bucket_time(name) for name in names("later")]
-        parked = self.parking.next_due()
-        return min([*times, *([parked] if parked is not None else [])], default=None)
+        times = [self._first_bucket(), self.parking.next_due()]
+        return min((time for time in times if time is not None), default=None)
+
+    def _first_bucket(self) -> float | None:
+        """Asked at every turn, so later/ is listed only when a name in it has come or gone."""
+        try:
+            changed_ns = os.stat("later").st_mtime_ns
+        except FileNotFoundError:
+            return None
+        if changed_ns != self._listed_ns:
+            self._first = min((_bucket_time(name) for name in names("later") if name not in self._stuck), default=None)
+            self._listed_ns = changed_ns if clock.now() * 1e9 - changed_ns > _SETTLED_NS else -1
+        return self._first
 
 
 def _bucket_time(name: str) -> float:
