@@ -17,7 +17,7 @@ ITEMS = ("(UID RFC822.SIZE ENVELOPE BODYSTRUCTURE BODY BODY.PEEK[] BODY.PEEK[HEA
          "BODY.PEEK[1.HEADER] BODY.PEEK[2] BODY.PEEK[2.TEXT] BODY.PEEK[1.2.MIME] BODY.PEEK[2.1.2] BODY.PEEK[]<7.30> "
          "BODY.PEEK[HEADER.FIELDS (FROM SUBJECT)] BODY.PEEK[HEADER.FIELDS.NOT (FROM)])")
 SEARCHES = ("SUBJECT x", "FROM b", "TEXT body", 'HEADER Subject ""', "SENTON 1-Jan-2024", "TO z", "CC undis", "LARGER 100", "SMALLER 60",
-            "NOT SUBJECT x", "OR FROM b TO z", "TEXT nowhere", "SENTBEFORE 1-Jan-2024", "UID 3:9 SUBJECT x", "1:5", "UNSEEN", "BODY no")
+            "NOT SUBJECT x", "OR FROM b TO z", "TEXT nowhere", "UID 3:9 SUBJECT x", "1:5", "UNSEEN", "BODY no")
 
 # Where we mean to say something else than Dovecot 2.3 (number of the message in ODD from 1, item).
 EXPLAINED = {

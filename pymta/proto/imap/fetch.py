@@ -41,12 +41,34 @@ def plan(items: tuple[FetchItem, ...], *, uid: bool, flags: bool) -> list[Say]:
     out: list[Say] = []
     kinds = {item.kind for item in items}
     if uid and "UID" not in kinds:
-        out.append(_uid)
+        out.append(_SIMPLE["UID"])
     if flags and "FLAGS" not in kinds:
-        out.append(_flags)
+        out.append(_SIMPLE["FLAGS"])
     for item in dict.fromkeys(items):
         out.append(_SIMPLE[item.kind] if item.kind != "SECTION" else _Section(item))
     return out
+
+
+Row = Callable[[int, Any, bytes], bytes]                # (number, message, its flags as bytes) -> the whole reply
+
+
+def light_plan(items: tuple[FetchItem, ...], *, uid: bool) -> Row:
+    """How to say items that are light."""
+    kinds = {item.kind for item in items} | ({"UID"} if uid else set())
+    if kinds == {"UID", "FLAGS"}:
+        return lambda number, message, flags: b"* %d FETCH (UID %d FLAGS (%b))\r\n" % (number, message.uid, flags)
+    if kinds == {"FLAGS"}:
+        return lambda number, message, flags: b"* %d FETCH (FLAGS (%b))\r\n" % (number, flags)
+    parts = [_LIGHT[kind] for kind in ("UID", "FLAGS", "INTERNALDATE", "RFC822.SIZE") if kind in kinds]
+    return lambda number, message, flags: b"* %d FETCH (%b)\r\n" % (number, b" ".join([part(message, flags) for part in parts]))
+
+
+_LIGHT: dict[str, Callable[[Any, bytes], bytes]] = {
+    "UID": lambda message, flags: b"UID %d" % message.uid,
+    "FLAGS": lambda message, flags: b"FLAGS (%b)" % flags,
+    "INTERNALDATE": lambda message, flags: b"INTERNALDATE " + date_time(message.internaldate),
+    "RFC822.SIZE": lambda message, flags: b"RFC822.SIZE %d" % message.vsize,
+}
 
 
 def is_light(items: tuple[FetchItem, ...]) -> bool:
@@ -54,20 +76,9 @@ def is_light(items: tuple[FetchItem, ...]) -> bool:
     return all(item.kind in ("FLAGS", "UID", "INTERNALDATE", "RFC822.SIZE") for item in items)
 
 
-def _uid(source: Source, flags: bytes) -> bytes:
-    return b"UID %d" % source.message.uid
-
-
-def _flags(source: Source, flags: bytes) -> bytes:
-    return b"FLAGS (%b)" % flags
-
-
-def _date(source: Source, flags: bytes) -> bytes:
-    return b"INTERNALDATE " + date_time(source.message.internaldate)
-
-
-def _size(source: Source, flags: bytes) -> bytes:
-    return b"RFC822.SIZE %d" % source.message.vsize
+def _light(kind: str) -> Say:
+    say = _LIGHT[kind]
+    return lambda source, flags: say(source.message, flags)
 
 
 def _envelope(source: Source, flags: bytes) -> bytes:
@@ -82,8 +93,7 @@ def _bodystructure(source: Source, flags: bytes) -> bytes:
     return b"BODYSTRUCTURE " + structure.body(source.root, extended=True)
 
 
-_SIMPLE: dict[str, Say] = {"UID": _uid, "FLAGS": _flags, "INTERNALDATE": _date, "RFC822.SIZE": _size, "ENVELOPE": _envelope,
-                           "BODY": _body, "BODYSTRUCTURE": _bodystructure}
+_SIMPLE: dict[str, Say] = {**{kind: _light(kind) for kind in _LIGHT}, "ENVELOPE": _envelope, "BODY": _body, "BODYSTRUCTURE": _bodystructure}
 
 
 class _Section:

@@ -41,20 +41,21 @@ def fetch(session: Session, command: Command) -> Running:
     view = _selected(session)
     positions = _chosen(session, view, command)
     items = command.args[1]
+    if fetching.is_light(items):
+        return (yield from _fetch_light(view, positions, fetching.light_plan(items, uid=command.uid)))
     marks_seen = not view.read_only and any(item.seen for item in items)
     plan = fetching.plan(items, uid=command.uid, flags=False)
     plan_seen = fetching.plan(items, uid=command.uid, flags=True)      # for messages that become \Seen by being fetched
     messages = view.messages                        # no EXPUNGE is told meanwhile: the numbers stand
     rows: list[bytes] = []
     octets = missing = 0
-    light = fetching.is_light(items)
     for begin in range(0, len(positions), _SEEN_A_TIME if marks_seen else _ROWS_A_TURN):
         some = positions[begin:begin + (_SEEN_A_TIME if marks_seen else _ROWS_A_TURN)]
         seen: set[int] = set()
         if marks_seen:
             seen = yield from _mark_seen(session, view, [messages[position] for position in some])
         for position in some:
-            row = _fetch_one(session, view, position, plan_seen if messages[position].uid in seen else plan, light)
+            row = _fetch_one(session, view, position, plan_seen if messages[position].uid in seen else plan)
             if row is None:
                 missing += 1
                 continue
@@ -71,14 +72,30 @@ def fetch(session: Session, command: Command) -> Running:
     return b"OK Done"
 
 
-def _fetch_one(session: Session, view: View, position: int, plan: list[fetching.Say], light: bool) -> bytes | None:
+def _fetch_light(view: View, positions: list[int], row: fetching.Row) -> Running:
+    """FETCH of what is known without reading messages: clients ask it of whole mailboxes."""
+    messages, flags = view.messages, view.flags
+    missing = False
+    for begin in range(0, len(positions), _ROWS_A_TURN):
+        some = positions[begin:begin + _ROWS_A_TURN]
+        try:
+            yield b"".join([row(position + 1, message, flags(message)) for position in some for message in (messages[position],)])
+        except LookupError:                             # one of them has gone for good: the others one by one
+            for position in some:
+                try:
+                    yield row(position + 1, messages[position], flags(messages[position]))
+                except LookupError:
+                    missing = True
+        yield None
+    return _GONE if missing else b"OK Done"
+
+
+def _fetch_one(session: Session, view: View, position: int, plan: list[fetching.Say]) -> bytes | None:
     """One FETCH reply; None if the message has gone."""
     message = view.messages[position]
     source = session.source
     if source is None or source.message is not message:
-        source = fetching.Source(view.folder, message)
-        if not light:
-            session.source = source
+        source = session.source = fetching.Source(view.folder, message)
     flags = view.flags(message)
     try:
         return b"* %d FETCH (%b)\r\n" % (position + 1, b" ".join([say(source, flags) for say in plan]))

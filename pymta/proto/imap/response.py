@@ -10,10 +10,8 @@ from pymta.proto.imap import utf7
 
 SYSTEM_ORDER = ("\\Answered", "\\Flagged", "\\Deleted", "\\Seen", "\\Draft")
 _MONTHS = (b"Jan", b"Feb", b"Mar", b"Apr", b"May", b"Jun", b"Jul", b"Aug", b"Sep", b"Oct", b"Nov", b"Dec")
-_UTC = datetime.timezone.utc
 
 
-@lru_cache(4096)
 def flag_list(flags: frozenset[str]) -> bytes:
     """Flags with blanks between them: the system's first, then keywords by name."""
     known = [flag for flag in SYSTEM_ORDER if flag in flags]
@@ -34,8 +32,14 @@ def mailbox(name: str) -> bytes:
 
 def date_time(seconds: float) -> bytes:
     """Seconds since 1970 as date-time, in UTC."""
-    at = datetime.datetime.fromtimestamp(max(0, int(seconds)), _UTC)
-    return b'"%2d-%b-%04d %02d:%02d:%02d +0000"' % (at.day, _MONTHS[at.month - 1], at.year, at.hour, at.minute, at.second)
+    days, second = divmod(max(0, int(seconds)), 86400)
+    return b'"%b %02d:%02d:%02d +0000"' % (_day(days), second // 3600, second // 60 % 60, second % 60)
+
+
+@lru_cache(4096)
+def _day(days: int) -> bytes:
+    at = datetime.date(1970, 1, 1) + datetime.timedelta(min(days, 2_900_000))
+    return b"%2d-%b-%04d" % (at.day, _MONTHS[at.month - 1], at.year)
 
 
 def uid_set(uids: Iterable[int]) -> bytes:

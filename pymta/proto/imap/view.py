@@ -15,6 +15,7 @@ from pymta.proto.imap.grammar import STAR, Pairs
 from pymta.proto.imap.response import flag_list, flags_and_permanent
 
 _uid = attrgetter("uid")
+_TEXTS_MAX = 1000
 
 
 class View:
@@ -31,6 +32,7 @@ class View:
         self._gone: set[int] = set()
         self._flags: set[int] = set()
         self._late: list[Any] = []
+        self._texts: dict[frozenset[str], bytes] = {}
         folder.add_listener(self.told)
         self.messages: list[Any] = list(folder.messages)
         self.recent: set[int] = set()
@@ -167,7 +169,12 @@ class View:
 
     def flags(self, message: Any) -> bytes:
         """A message's flags as they stand in a reply."""
-        text = flag_list(message.flags)
-        if message.uid in self.recent:
+        flags = message.flags
+        text = self._texts.get(flags)
+        if text is None:
+            if len(self._texts) > _TEXTS_MAX:
+                self._texts.clear()
+            text = self._texts[flags] = flag_list(flags)
+        if self.recent and message.uid in self.recent:
             return b"\\Recent " + text if text else b"\\Recent"
         return text
