@@ -14,8 +14,8 @@ from a thread.
 Every change on disk goes through durable; what a call returned is on disk (flags alone may be undone by a power cut).
 """
 from pymta.mailbox.folder import Folder
-from pymta.mailbox.message import Changes, Gone, Message, crlf
-from pymta.mailbox.store import MailboxExists, MailStore, NameRefused, NoSuchMailbox, Status, attach, make
+from pymta.mailbox.message import Changes, Gone, Message, NoSuchMailbox, crlf
+from pymta.mailbox.store import MailboxExists, MailStore, NameRefused, Status, attach, make
 
-__all__ = ["Changes", "Folder", "Gone", "MailStore", "MailboxExists", "Message", "NameRefused", "NoSuchMailbox", "Status", "attach",
-           "crlf", "make"]
+__all__ = ["Changes", "Folder", "Gone", "MailStore", "MailboxExists", "Message", "NameRefused", "NoSuchMailbox", "Status",
+           "attach", "crlf", "make"]

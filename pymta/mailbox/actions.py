@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, TypeVar
 from pymta import durable, log
 from pymta.formats import maildir, uidlist
 from pymta.mailbox.message import LIMBO, Changes, Gone, Message, overflow_of
-from pymta.mailbox.scanner import CUR, NEW
+from pymta.mailbox.scanner import CUR, NEW, Vanished
 
 if TYPE_CHECKING:
     from pymta.mailbox.folder import Folder
@@ -31,10 +31,20 @@ def _locked(*folders: Folder) -> Iterator[None]:
         for folder in ordered:
             stack.enter_context(folder.mutex)
         for folder in ordered:
-            stack.enter_context(folder.lock)
+            _enter(stack, folder)
         for folder in ordered:
             folder.sync_locked()
         yield
+
+
+def _enter(stack: ExitStack, folder: Folder) -> None:
+    try:
+        stack.enter_context(folder.lock)
+    except FileNotFoundError:
+        folder.sync()                                   # says that it has vanished, if that is why
+        if folder.vanished:
+            raise Vanished(folder.name) from None
+        raise
 
 
 @contextmanager
@@ -213,7 +223,8 @@ def _place_for(base: bytes, letters: set[int]) -> tuple[bool, bytes]:
     return (CUR, b"%s:2,%s" % (base, maildir.sorted_letters(letters))) if letters else (NEW, base)
 
 
-def _publish(folder: Folder, made: list[tuple[bytes, tuple[bool, bytes]]], keys: dict[bytes, bytes], changes: Changes) -> list[int]:
+def _publish(folder: Folder, made: list[tuple[bytes, tuple[bool, bytes]]], keys: dict[bytes, bytes],
+             changes: Changes) -> list[int]:
     """UIDs for files that have just been put in place: names durable, UIDs durable.  On an error nothing of it stays.
 
     Both syncs come after both writes: most file systems put them on disk as one then."""
@@ -449,8 +460,8 @@ def move(folder: Folder, uids: Iterable[int], target: Folder, by: object = None)
 
 def _moved(folder: Folder, target: Folder, made: list[tuple[bytes, tuple[bool, bytes]]], keys: dict[bytes, bytes],
            changes: Changes) -> list[int]:
-    """Names and UIDs of moved files durable: first where they are now, then where they were.  An error undoes nothing: the mail is
-    in target, and gets its UIDs from the next look."""
+    """Names and UIDs of moved files durable: first where they are now, then where they were.  An error undoes nothing: the mail
+    is in target, and gets its UIDs from the next look."""
     if not made:
         return []
     for base, where in made:
@@ -464,7 +475,8 @@ def _moved(folder: Folder, target: Folder, made: list[tuple[bytes, tuple[bool, b
 
 
 def part_twins(folder: Folder, before: float) -> None:
-    """Two files of one base that have been quiet since before: one name of the same file goes, another file gets a base of its own."""
+    """Two files of one base that have been quiet since before: a second name of the same file goes, another file gets a base of
+    its own."""
     with _locked(folder):
         for base, twins in list(folder.scanner.twins.items()):
             if base not in folder.scanner.names:

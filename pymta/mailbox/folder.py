@@ -158,7 +158,14 @@ class Folder:
     def sync_locked(self) -> None:
         """The same while the caller holds self.lock; every file has a UID afterwards.  Raises Vanished, OSError."""
         changes = Changes()
-        self._look(changes)
+        try:
+            if self.vanished:
+                raise Vanished(self.name)
+            self._look(changes)
+        except Vanished:
+            self.vanished = True
+            self.finish(changes)
+            raise
         self.settle_locked(changes)
         self.finish(changes)
         if self.vanished:
@@ -175,7 +182,7 @@ class Folder:
         if self._built:
             return self._look_on(changes)
         collecting = gc.isenabled()
-        gc.disable()                                    # nothing read here is garbage; looking for some would take half as long again
+        gc.disable()                                    # nothing read here is garbage, and looking for it takes half as long again
         try:
             self._look_on(changes)
         finally:
@@ -346,7 +353,7 @@ class Folder:
         return self._reach(message, lambda path: os.open(path, os.O_RDONLY | os.O_CLOEXEC))
 
     def read(self, uid: int) -> bytes:
-        """The message as it is on disk (LF line ends, as a rule: use crlf()).  Also one that was expunged lately.  Raises Gone."""
+        """The message as it is on disk (LF line ends as a rule: use crlf()).  Also one that was expunged lately.  Raises Gone."""
         fd = self.open_file(uid)
         try:
             size = os.fstat(fd).st_size

@@ -14,6 +14,10 @@ if TYPE_CHECKING:
 LIMBO = b"pymta-limbo"
 
 
+class NoSuchMailbox(LookupError):
+    """The mailbox does not exist.  IMAP: NO [NONEXISTENT], or [TRYCREATE]."""
+
+
 class Gone(LookupError):
     """A message that is no longer there, not even in limbo."""
 

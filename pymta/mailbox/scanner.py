@@ -21,12 +21,13 @@ from itertools import repeat
 
 from pymta import clock, watch
 from pymta.formats.maildir import base_of
+from pymta.mailbox.message import NoSuchMailbox
 
 NEW, CUR = True, False
 _DIRTY_S = 1.0                                          # a change within the grain of the file system's clock cannot be seen
 
 
-class Vanished(LookupError):
+class Vanished(NoSuchMailbox):
     """The directory is no longer there, or another one stands in its place."""
 
 

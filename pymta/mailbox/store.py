@@ -16,7 +16,7 @@ from pymta.formats import maildir, subscriptions
 from pymta.formats.uidlist import NAME as UIDLIST
 from pymta.locks import DotLock
 from pymta.mailbox.folder import Folder, heal
-from pymta.mailbox.message import Changes
+from pymta.mailbox.message import Changes, NoSuchMailbox
 from pymta.mailbox.scanner import Vanished
 
 SPECIAL_USE = {"Drafts": "\\Drafts", "Sent": "\\Sent", "Junk": "\\Junk", "Trash": "\\Trash", "Archive": "\\Archive"}
@@ -24,10 +24,8 @@ SLOW_LOOK_S = 60.0
 _KEPT_FOLDERS = 64                                      # closed folders a process remembers
 _KEPT_MESSAGES = 400_000
 _DIRTY_S = 1.0
-
-
-class NoSuchMailbox(LookupError):
-    """The mailbox does not exist.  IMAP: NO [NONEXISTENT], or [TRYCREATE]."""
+_ASIDE = b"..pymta-"                                    # directories that are being made or removed
+_ASIDE_S = 3600.0                                       # what is older was left by a crash
 
 
 class NameRefused(ValueError):
@@ -75,11 +73,15 @@ class MailStore:
     # ---- mailboxes --------------------------------------------------------------------------------------------------------
     def list(self) -> builtins.list[str]:
         """All mailboxes, INBOX first, the others in order of their names.  Parents that are not there are not listed."""
-        names = []
+        names, left = [], []
         with os.scandir(self.root) as entries:
             for entry in entries:
-                if entry.name[:1] == b"." and (name := maildir.mailbox_of(entry.name)) and _is_folder(entry.path):
+                if entry.name.startswith(_ASIDE) and entry.stat().st_ctime < clock.now() - _ASIDE_S:
+                    left.append(entry.path)
+                elif entry.name[:1] == b"." and (name := maildir.mailbox_of(entry.name)) and _is_folder(entry.path):
                     names.append(name)
+        for path in left:
+            _remove_tree(path)
         return ["INBOX", *sorted(names)]
 
     def _directory(self, name: str) -> bytes:
@@ -90,7 +92,8 @@ class MailStore:
 
     def exists(self, name: str) -> bool:
         try:
-            return maildir.is_inbox(name) or maildir.mailbox_of(maildir.folder_of(name)) is not None and _is_folder(self._directory(name))
+            named = maildir.mailbox_of(maildir.folder_of(name)) is not None
+            return maildir.is_inbox(name) or named and _is_folder(self._directory(name))
         except NameRefused:
             return False
 
@@ -108,7 +111,7 @@ class MailStore:
             raise MailboxExists(name)
         directory = self._directory(name)
         # made aside and renamed, so that nobody ever sees half a folder
-        aside = os.path.join(self.root, b"..pymta-new.%d.%d" % (os.getpid(), threading.get_ident()))
+        aside = os.path.join(self.root, _ASIDE + b"new.%d.%d" % (os.getpid(), threading.get_ident()))
         _remove_tree(aside)
         durable.mkdir(aside, 0o700)
         for sub in maildir.SUBDIRS:
@@ -130,7 +133,7 @@ class MailStore:
         if not self.exists(name):
             raise NoSuchMailbox(name)
         directory = self._directory(name)
-        aside = os.path.join(self.root, b"..pymta-gone.%d.%d" % (os.getpid(), int(clock.now() * 1e6)))
+        aside = os.path.join(self.root, _ASIDE + b"gone.%d.%d" % (os.getpid(), int(clock.now() * 1e6)))
         with _lock:
             try:
                 durable.rename(directory, aside)
@@ -265,7 +268,7 @@ class MailStore:
             _forget_old()
 
     def status(self, name: str, *, size: bool = False) -> Status:
-        """Counts without selecting; never moves new/.  A few stats when nothing changed since the last time.  Raises NoSuchMailbox."""
+        """Counts without selecting; never moves new/.  A few stats when nothing changed since.  Raises NoSuchMailbox."""
         name = "INBOX" if maildir.is_inbox(name) else name
         directory = self._directory(name)
         stamp = _stamp(directory)

@@ -9,9 +9,18 @@ import pytest
 
 from pymta import durable, mailbox
 from pymta.formats import uidlist
-from pymta.mailbox import Changes, Gone, MailStore, MailboxExists, NameRefused, NoSuchMailbox, folder as folder_module, store as store_module
+from pymta.mailbox import Changes, Gone, MailboxExists, MailStore, NameRefused, NoSuchMailbox
+from pymta.mailbox import folder as folder_module
+from pymta.mailbox import store as store_module
 
 DATA = b"From: a@b.example\nSubject: x\n\nhello\n"
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch):
+    """What is synced is asked of durable.tap; the disk need not do it."""
+    monkeypatch.setattr(os, "fsync", lambda fd: None)
+    monkeypatch.setattr(os, "fdatasync", lambda fd: None)
 
 
 @pytest.fixture
@@ -636,10 +645,24 @@ def test_a_folder_deleted_by_somebody_else(store):
     store.create("A")
     folder = store.open("A")
     os.rename(folder.directory, os.path.join(store.root, b"..DOVECOT-TRASHED"))
+    for act in (lambda: folder.append(DATA), lambda: folder.set_flags([1], "add", ["\\Seen"]), lambda: folder.copy([1], folder)):
+        with pytest.raises((NoSuchMailbox, FileNotFoundError)):
+            act()
     assert not folder.sync() and folder.vanished and store.list() == ["INBOX"]
+    with pytest.raises(NoSuchMailbox):
+        folder.expunge([1])
     with pytest.raises(NoSuchMailbox):
         store.open("A")
     store.close(folder)
+
+
+def test_what_a_crash_leaves_of_a_mailbox_goes_after_a_while(store, monkeypatch):
+    os.makedirs(os.path.join(store.root, b"..pymta-gone.1.2", b"cur"))
+    open(os.path.join(store.root, b"..pymta-gone.1.2", b"cur", b"1.h"), "w").close()
+    assert store.list() == ["INBOX"] and os.path.exists(os.path.join(store.root, b"..pymta-gone.1.2"))
+    now = folder_module.clock.now()
+    monkeypatch.setattr(store_module.clock, "now", lambda: now + 2 * 3600)
+    assert store.list() == ["INBOX"] and not os.path.exists(os.path.join(store.root, b"..pymta-gone.1.2"))
 
 
 def test_subscriptions(store):
