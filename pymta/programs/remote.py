@@ -10,10 +10,10 @@ from pymta import log
 from pymta.formats.transports import Transports
 from pymta.notify import notify
 from pymta.queue.begin import begin
-from pymta.queue.remote_destination import Limits, Pool
-from pymta.queue.remote_file import TODO
-from pymta.queue.remote_jobs import Jobs
-from pymta.queue.remote_report import Reporter
+from pymta.remote.destination import Limits, Pool
+from pymta.remote.file import TODO
+from pymta.remote.jobs import Jobs
+from pymta.remote.report import Reporter
 from pymta.resolver import Resolver, is_own
 from pymta.settings import Settings
 from pymta.watch import MOVED_FROM, MOVED_TO, OVERFLOW, Event, Watcher

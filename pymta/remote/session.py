@@ -17,11 +17,11 @@ from typing import TYPE_CHECKING, cast
 from pymta import clock, log, outcome
 from pymta.outcome import Outcome
 from pymta.proto.smtp_client import Closed, Event, Ready, Result, SendBody, SmtpClient, StartTls, Transaction
-from pymta.queue.remote_file import Opened
-from pymta.queue.remote_jobs import Share
+from pymta.remote.file import Opened
+from pymta.remote.jobs import Share
 
 if TYPE_CHECKING:
-    from pymta.queue.remote_destination import Destination
+    from pymta.remote.destination import Destination
 
 IDLE_S = 3.0                        # how long an open connection waits for the next message
 QUIT_S = 5.0                        # how long for the answer to QUIT

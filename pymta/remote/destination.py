@@ -18,9 +18,9 @@ from dataclasses import dataclass
 from pymta import clock, log, outcome
 from pymta.formats.transports import Route
 from pymta.outcome import Outcome
-from pymta.queue.remote_jobs import Jobs, Share
-from pymta.queue.remote_report import Reporter
-from pymta.queue.remote_session import HandshakeFailed, Session, opportunistic
+from pymta.remote.jobs import Jobs, Share
+from pymta.remote.report import Reporter
+from pymta.remote.session import HandshakeFailed, Session, opportunistic
 from pymta.resolver import Hosts, Resolver
 
 FIRST_WINDOW = 2.0

@@ -19,8 +19,8 @@ from pymta.formats.transports import Route, Transports
 from pymta.formats.transports import key as route_key
 from pymta.message import address as addresses
 from pymta.outcome import Outcome
-from pymta.queue.remote_file import FIRST_OCTETS, TODO, Opened
-from pymta.queue.remote_report import Reporter, Unlinker
+from pymta.remote.file import FIRST_OCTETS, TODO, Opened
+from pymta.remote.report import Reporter, Unlinker
 
 SUFFIX = ".remote"
 KEPT_MAX = (20 << 20) // FIRST_OCTETS   # messages at hand: in memory, or open files
