@@ -1,4 +1,4 @@
-"""remote_destination: how many connections a destination gets, and what happens where none can be had.
+"""destination: how many connections a destination gets, and what happens where none can be had.
 
 A destination begins with 2 connections; each message that gets through allows one more, up to remote.concurrency.  A 421 or a
 connection that fails halves the number (once a second at most), and from then on it grows by one for as many messages as there

@@ -1,4 +1,4 @@
-"""remote_file: one file of todo/remote, open for sending.  The working directory is the spool."""
+"""file: one file of todo/remote, open for sending.  The working directory is the spool."""
 from __future__ import annotations
 
 import os

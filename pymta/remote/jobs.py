@@ -1,4 +1,4 @@
-"""remote_jobs: the files in todo/remote, what is owed in each, and the end of each attempt.
+"""jobs: the files in todo/remote, what is owed in each, and the end of each attempt.
 
     todo/remote/ID.remote ─▶ Job ─▶ Shares (recipients with one destination) ─▶ results ─┬─ all delivered: unlinked
                                                                                          └─ else: report/remote/new

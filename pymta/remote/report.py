@@ -1,4 +1,4 @@
-"""remote_report: what pymta-remote changes on the disk: reports for pymta-qrun, and the files of delivered messages.
+"""report: what pymta-remote changes on the disk: reports for pymta-qrun, and the files of delivered messages.
 
 Both are gathered for a moment and made durable together, in a thread: the loop never waits for the disk.  What a power cut takes
 away of either means that mail is sent once more; SMTP allows no better, but the moment is short.

@@ -1,4 +1,4 @@
-"""remote_session: one connection to another host: the engine (proto/smtp_client.py) on a socket.
+"""session: one connection to another host: the engine (proto/smtp_client.py) on a socket.
 
     opening ──▶ idle ◀──▶ busy ──▶ leaving ──▶ gone
        └──────────┴─────────┴────────────────────▲
