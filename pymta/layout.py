@@ -8,6 +8,7 @@ The group of in/* is pymta-queue, so that the runner may append its records to w
 from __future__ import annotations
 
 import os
+import stat
 from dataclasses import dataclass, replace
 
 from pymta import durable, privs
@@ -96,10 +97,13 @@ ACCOUNTS: dict[str, str] = {
 
 def ready(spool: str) -> None:
     """See that the spool is there before a daemon works in it.  Raises KeyError without the accounts, OSError."""
-    if privs.is_root():
-        make_spool(spool, single_uid=False)
-    else:
+    if not privs.is_root():
         heal_spool(spool)
+        return
+    try:
+        make_spool(spool, single_uid=False)
+    except PermissionError:
+        pass            # root by name only, as our units make it: systemd-tmpfiles has been here, and what is missing shows soon enough
 
 
 def make_spool(spool: str, *, single_uid: bool) -> None:
@@ -111,12 +115,16 @@ def make_spool(spool: str, *, single_uid: bool) -> None:
 
 
 def _make(path: str, place: Place, single_uid: bool) -> None:
+    """Make or mend one place.  What is right already is not touched: an ordinary start needs no rights to change it."""
     durable.mkdir(path, 0o700)
     if not single_uid:
         import grp
         import pwd
-        os.chown(path, pwd.getpwnam(place.owner).pw_uid, grp.getgrnam(place.group).gr_gid)
-    os.chmod(path, place.mode)
+        owner = pwd.getpwnam(place.owner).pw_uid, grp.getgrnam(place.group).gr_gid
+        if (os.stat(path).st_uid, os.stat(path).st_gid) != owner:
+            os.chown(path, *owner)
+    if stat.S_IMODE(os.stat(path).st_mode) != place.mode:
+        os.chmod(path, place.mode)
     if place.spread:
         durable.spread_subdirectories(path)
         for name in SHARDS:

@@ -116,7 +116,8 @@ def tmpfiles() -> str:
         path = _plain(place.path)
         if place.path.startswith("{etc}") and "/" in place.path[1:] and not place.path.endswith("/tls"):
             continue                                    # files of the admin
-        out.append(f"d {path} {place.mode:04o} {place.owner} {place.group} -")
+        names = ["", *(f"/{name}" for name in layout.SHARDS if place.spread)]
+        out += [f"d {path}{name} {place.mode:04o} {place.owner} {place.group} -" for name in names]
     out.append("d /var/mail/pymta 0711 pymta-vmail pymta-vmail -")
     return "\n".join(out) + "\n"
 
