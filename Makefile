@@ -23,6 +23,7 @@ INTO = $(DESTDIR)$(LIB)
 
 PAGES    = $(wildcard man/*.[1578])
 PROGRAMS = $(notdir $(wildcard bin/pymta-*))
+FOLDER   = test -e man/$$p.1 && echo bin || echo sbin
 UNITS    = $(wildcard systemd/*.service systemd/*.socket systemd/*.target)
 
 .PHONY: help run test check lint types pages bench test-power test-long man install uninstall clean distclean
@@ -83,10 +84,10 @@ ifeq ($(DEPS),private)
 endif
 	for p in $(PROGRAMS); do \
 	    case $$p in pymta-inject) flags=-IS; main=run ;; *) flags=-I; main=main ;; esac; \
-	    module=$$(echo $${p#pymta-} | tr - _); \
+	    module=$$(echo $${p#pymta-} | tr - _); to=$(DESTDIR)$(PREFIX)/$$($(FOLDER))/$$p; \
 	    { echo "#!$(PYTHON) $$flags"; echo 'import sys'; echo 'sys.path[:0] = ["$(LIB)", "$(LIB)/site"]'; \
-	      echo "from pymta.programs.$$module import $$main"; echo "sys.exit($$main())"; } > $(DESTDIR)$(PREFIX)/sbin/$$p.new && \
-	    chmod 755 $(DESTDIR)$(PREFIX)/sbin/$$p.new && mv $(DESTDIR)$(PREFIX)/sbin/$$p.new $(DESTDIR)$(PREFIX)/sbin/$$p || exit 1; \
+	      echo "from pymta.programs.$$module import $$main"; echo "sys.exit($$main())"; } > $$to.new && \
+	    chmod 755 $$to.new && mv $$to.new $$to || exit 1; \
 	done
 	for f in $(PAGES); do s=$${f##*.}; install -D -m 644 $$f $(DESTDIR)$(PREFIX)/share/man/man$$s/$${f#man/}; done
 	install -d $(DESTDIR)$(UNITDIR) $(DESTDIR)$(PREFIX)/lib/sysusers.d $(DESTDIR)$(PREFIX)/lib/tmpfiles.d
@@ -95,13 +96,13 @@ endif
 	install -m 644 systemd/pymta.tmpfiles $(DESTDIR)$(PREFIX)/lib/tmpfiles.d/pymta.conf
 	$(PYTHON) bin/pymta-config example > $(DESTDIR)$(SYSCONFDIR)/pymta/pymta.conf.example
 ifeq ($(SENDMAIL),yes)
-	ln -sf pymta-inject $(DESTDIR)$(PREFIX)/sbin/sendmail
+	ln -sf ../bin/pymta-inject $(DESTDIR)$(PREFIX)/sbin/sendmail
 endif
 
 # Configuration, mail and queue stay.
 uninstall:
-	for p in $(PROGRAMS); do rm -f $(DESTDIR)$(PREFIX)/sbin/$$p; done
-	test "$$(readlink $(DESTDIR)$(PREFIX)/sbin/sendmail)" != pymta-inject || rm -f $(DESTDIR)$(PREFIX)/sbin/sendmail
+	for p in $(PROGRAMS); do rm -f $(DESTDIR)$(PREFIX)/$$($(FOLDER))/$$p; done
+	test "$$(readlink $(DESTDIR)$(PREFIX)/sbin/sendmail)" != ../bin/pymta-inject || rm -f $(DESTDIR)$(PREFIX)/sbin/sendmail
 	for f in $(PAGES); do rm -f $(DESTDIR)$(PREFIX)/share/man/man$${f##*.}/$${f#man/}; done
 	for f in $(UNITS); do rm -f $(DESTDIR)$(UNITDIR)/$${f#systemd/}; done
 	rm -f $(DESTDIR)$(PREFIX)/lib/sysusers.d/pymta.conf $(DESTDIR)$(PREFIX)/lib/tmpfiles.d/pymta.conf

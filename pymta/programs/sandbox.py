@@ -137,13 +137,14 @@ def _endpoints(options: Options, sockets: dict[str, list[socket.socket]]) -> dic
 
 
 def _program(name: str) -> str:
-    """The path of a program beside this one: in the checkout's bin, or where pymta-sandbox itself lies.
+    """The path of a daemon: in the checkout's bin, or where an installed pymta-sandbox has its neighbours.
     Raises FileNotFoundError."""
-    for folder in (os.path.join(tree.program_dir(), "bin"), os.path.dirname(os.path.abspath(sys.argv[0]))):
+    here = os.path.dirname(os.path.realpath(sys.argv[0]))
+    for folder in (os.path.join(tree.program_dir(), "bin"), here, os.path.join(os.path.dirname(here), "sbin")):
         path = os.path.join(folder, name)
         if os.path.exists(path):
             return path
-    raise FileNotFoundError(errno.ENOENT, "a program is missing; install pymta again", path)
+    raise FileNotFoundError(errno.ENOENT, "a program is missing; install pymta again", os.path.join(here, name))
 
 
 def _import_path() -> str:

@@ -102,8 +102,8 @@ def test_make_install_overwrites_no_configuration_and_uninstall_takes_everything
         with open(kept) as file:
             assert file.read() == "host.name = kept.example.test\n"
         sbin = os.path.join(stage, "usr", "sbin")
-        assert os.readlink(os.path.join(sbin, "sendmail")) == "pymta-inject"
-        with open(os.path.join(sbin, "pymta-inject")) as file:
+        assert os.readlink(os.path.join(sbin, "sendmail")) == "../bin/pymta-inject"
+        with open(os.path.join(sbin, "sendmail")) as file:
             assert file.readline() == f"#!{sys.executable} -IS\n"
         for path in ("usr/share/man/man1/pymta-sandbox.1", "usr/share/man/man5/pymta.conf.5", "usr/lib/sysusers.d/pymta.conf",
                      "usr/lib/tmpfiles.d/pymta.conf", "etc/pymta/pymta.conf.example"):
@@ -121,7 +121,7 @@ def test_what_was_installed_runs_without_the_checkout():
     try:
         make("install", f"PREFIX={prefix}", f"SYSCONFDIR={prefix}/etc", f"UNITDIR={prefix}/units", "DEPS=system", f"PYTHON={sys.executable}")
         with Sandboxes() as sandboxes:
-            one = sandboxes.start(program=os.path.join(prefix, "sbin", "pymta-sandbox"))
+            one = sandboxes.start(program=os.path.join(prefix, "bin", "pymta-sandbox"))
             for pids in one.ends["pids"].values():
                 with open(f"/proc/{pids[0]}/cmdline") as file:
                     assert f"\0{prefix}/sbin/pymta-" in file.read()
