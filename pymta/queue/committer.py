@@ -187,39 +187,69 @@ def tidy(directory: str, before: float) -> int:
 def helper_main(settings: Settings, clients: "Clients", directory: str) -> None:
     """The child's life: publish what the workers ask for, everything that has come at a time, until the parent is gone."""
     syncfs = intake.has_own_filesystem(".", settings["queue.own_filesystem"])
-    poll = select.epoll()
-    poll.register(clients.fileno(), select.EPOLLIN)
-    workers: dict[int, socket.socket] = {}
-    rests: dict[int, bytes] = {}
-    while True:
+    asking = _Asking(clients, directory)
+    while not asking.over:
+        batch, owners = asking.next(None)
+        if not batch:
+            continue
+
+        def more() -> list[intake.Draft]:
+            late, its_owners = asking.next(0)
+            owners.extend(its_owners)
+            return late
+
+        results = iter(intake.publish(directory, batch, syncfs=syncfs, more=more))
+        names = iter(batch)
+        for worker, count in owners:
+            _tell(worker, "".join(f"{next(names).name} {_number(next(results))}\n" for _ in range(count)))
+
+
+class _Asking:
+    """The child's ends of the workers' sockets.  over: the parent is gone."""
+
+    def __init__(self, clients: "Clients", directory: str) -> None:
+        self.over = False
+        self._clients = clients
+        self._directory = directory
+        self._poll = select.epoll()
+        self._poll.register(clients.fileno(), select.EPOLLIN)
+        self._workers: dict[int, socket.socket] = {}
+        self._rests: dict[int, bytes] = {}
+
+    def next(self, wait_s: float | None) -> tuple[list[intake.Draft], list[tuple[socket.socket, int]]]:
+        """What has come, waiting at most wait_s (None: for ever): the drafts, and, in the same order, how many are whose."""
         batch: list[intake.Draft] = []
-        owners: list[tuple[int, int]] = []              # (worker's descriptor, how many of the batch are its)
-        for fd, _ in poll.poll():
-            if fd == clients.fileno():
-                sock = clients.next()
-                if sock is None:
-                    return
-                workers[sock.fileno()], rests[sock.fileno()] = sock, b""
-                poll.register(sock.fileno(), select.EPOLLIN)
+        owners: list[tuple[socket.socket, int]] = []
+        for fd, _ in self._poll.poll(wait_s):
+            if fd == self._clients.fileno():
+                self._meet(self._clients.next())
                 continue
-            data = _receive(workers[fd])
-            if not data:
-                poll.unregister(fd)
-                workers.pop(fd).close()
-                del rests[fd]
-                continue
-            whole, _, rests[fd] = (rests[fd] + data).rpartition(b"\n")
-            names = whole.decode("ascii").split()
-            batch += [_Arrived(directory, name) for name in names]
+            names = self._names(fd)
+            batch += [_Arrived(self._directory, name) for name in names]
             if names:
-                owners.append((fd, len(names)))
-        if batch:
-            results = intake.publish(directory, batch, syncfs=syncfs)
-            start = 0
-            for fd, count in owners:
-                pairs = zip(batch[start:start + count], results[start:start + count], strict=True)
-                start += count
-                _tell(workers[fd], "".join(f"{one.name} {(error.errno or errno.EIO) if error else 0}\n" for one, error in pairs))
+                owners.append((self._workers[fd], len(names)))
+        return batch, owners
+
+    def _meet(self, worker: socket.socket | None) -> None:
+        if worker is None:
+            self.over = True
+            return
+        self._workers[worker.fileno()], self._rests[worker.fileno()] = worker, b""
+        self._poll.register(worker.fileno(), select.EPOLLIN)
+
+    def _names(self, fd: int) -> list[str]:
+        data = _receive(self._workers[fd])
+        if not data:
+            self._poll.unregister(fd)
+            self._workers.pop(fd).close()
+            del self._rests[fd]
+            return []
+        whole, _, self._rests[fd] = (self._rests[fd] + data).rpartition(b"\n")
+        return whole.decode("ascii").split()
+
+
+def _number(error: OSError | None) -> int:
+    return 0 if error is None else error.errno or errno.EIO
 
 
 def _receive(sock: socket.socket) -> bytes:

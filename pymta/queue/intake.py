@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import os
 from binascii import crc32
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from pymta import durable
 from pymta.formats import queuefile
@@ -53,6 +53,15 @@ class Draft:
         """Keep nothing in memory.  Raises OSError."""
         if self._chunks:
             self._spill()
+
+    def write_all(self, chunks: Iterable[bytes]) -> None:
+        """write for each; after an OSError nothing is left of the draft."""
+        try:
+            for chunk in chunks:
+                self.write(chunk)
+        except BaseException:
+            self.discard()
+            raise
 
     def _spill(self) -> None:
         data = b"".join(self._chunks)
@@ -103,14 +112,22 @@ def suffix(envelope: queuefile.Envelope) -> str:
     return ".remote" if kinds == {queuefile.REMOTE} else ".mixed"
 
 
-def publish(directory: str, drafts: list[Draft], *, syncfs: bool) -> list[OSError | None]:
-    """Make finished drafts durable and put them into new/: one result for each, None if it is ours now.  Blocks."""
+def publish(directory: str, drafts: list[Draft], *, syncfs: bool, more: Callable[[], list[Draft]] = list) -> list[OSError | None]:
+    """Make finished drafts durable and put them into new/: one result for each, None if it is ours now.  Blocks.
+
+    more is asked once, when the files have had their own syncs, what has got ready meanwhile: it is added to drafts and shares
+    the sync of the directory."""
     results: list[OSError | None] = [None] * len(drafts)
     try:
         if syncfs and len(drafts) >= SYNCFS_FROM:
             durable.sync_fs(directory)
         else:
             sync_each(drafts, results)
+            late = more()
+            late_results: list[OSError | None] = [None] * len(late)
+            sync_each(late, late_results)
+            drafts += late
+            results += late_results
         for number, draft in enumerate(drafts):
             if results[number] is None:
                 try:
