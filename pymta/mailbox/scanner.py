@@ -129,14 +129,11 @@ class Scanner:
         stamp = self._stat()
         touched: set[bytes] = set()
         if not self._must_list:
-            heard, lost = self._replay(touched)
+            heard = self._replay(touched)
             if not heard and stamp != self._stamp:
-                heard, lost = self._replay(touched)     # the time moves a moment before the event is queued
+                heard = self._replay(touched)           # the time moves a moment before the event is queued
                 self._must_list |= not heard
             self._stamp = stamp if not heard else self._stat()
-            if lost:
-                self._wait_for_renames()
-                self._replay(touched)
         for _ in range(5):
             if not self._must_list:
                 return touched
@@ -145,18 +142,26 @@ class Scanner:
             self._must_list = False
             self._stamp = self._stat()
             touched |= self._take(self._list())
+            self._wait_for_renames()
             self._replay(touched)
-            if not self._must_list:
-                self._wait_for_renames()
-                self._replay(touched)
         return touched | self._look_unwatched(force=True)   # the queue overflows again and again
+
+    def _replay(self, touched: set[bytes]) -> bool:
+        """Replay what is queued; whether there was anything.  No name is missing only because it is being renamed just now."""
+        heard, lost = self._replay_queue(touched)
+        for _ in range(100):                            # each time the queue may have been read in the middle of another rename
+            if not lost:
+                break
+            self._wait_for_renames()
+            lost = self._replay_queue(touched)[1]
+        return heard
 
     def _drain(self) -> None:
         assert self._watcher is not None
         self._watcher.drain()
 
-    def _replay(self, touched: set[bytes]) -> tuple[bool, bool]:
-        """Replay what is queued: (whether there was anything, whether a base has no name now)."""
+    def _replay_queue(self, touched: set[bytes]) -> tuple[bool, bool]:
+        """Replay what is queued: (whether there was anything, whether a base has lost its name to a rename and has no other)."""
         self._drain()
         queue, names, lost, heard = self._queue, self.names, set(), bool(self._queue)
         while queue:
@@ -174,7 +179,8 @@ class Scanner:
                 self._add(base, (bool(tag), name))
             else:
                 self._discard(base, (bool(tag), name))
-                lost.add(base)
+                if mask & watch.MOVED_FROM:
+                    lost.add(base)
         return heard, any(base not in names for base in lost)
 
     def _add(self, base: bytes, where: tuple[bool, bytes]) -> None:
