@@ -1,4 +1,4 @@
-"""pymta-imapd: show a user the Maildir by IMAP.                                                pymta-imapd(8)
+"""pymta-imapd: show users their mail by IMAP.                                                   pymta-imapd(8)
 
 A worker holds the sockets and TLS and speaks until it is known who is there (proto/imap/login).  Then the session goes on,
 in a process of the mailbox's uid (sessions.py), or on the same wire where everything has one uid (imapd_session.py).
@@ -160,7 +160,7 @@ def service(in_force: settings.Settings) -> serve.Service:
 
 
 def main(argv: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="pymta-imapd", description="Show a user the Maildir by IMAP.")
+    parser = argparse.ArgumentParser(prog="pymta-imapd", description="Show users their mail by IMAP.")
     parser.add_argument("--etc", default=settings.DEFAULT_ETC, metavar="DIR", help="where pymta.conf lies (default: %(default)s)")
     options = parser.parse_args(argv)
     in_force = settings.read(options.etc)
