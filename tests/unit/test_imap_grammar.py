@@ -106,6 +106,7 @@ def test_a_bare_line_is_taken_between_commands() -> None:
     (b"STORE 1 -FLAGS \\Draft x", (((1, 1),), "remove", False, ("\\Draft", "x"))),
     (b"STORE 1 +FLAGS (\\Foo)", None),
     (b"STORE 1 FLAG (x)", None),
+    (b"STORE 1 +FLAGS (" + b"x" * 201 + b")", None),
     (b"COPY 1 &AOQ-", (((1, 1),), "ä")),
     (b"EXPUNGE", (None,)),
     (b"EXPUNGE 1", None),
@@ -197,3 +198,4 @@ def test_replies() -> None:
     assert uid_set([]) == b"" and uid_set([3]) == b"3" and uid_set([1, 2, 3, 5, 9, 8]) == b"1:3,5,9,8"
     assert date_time(0) == b'" 1-Jan-1970 00:00:00 +0000"' and date_time(951_782_400.9) == b'"29-Feb-2000 00:00:00 +0000"'
     assert flag_list(frozenset(("b", "\\Seen", "A", "\\Answered"))) == b"\\Answered \\Seen A b"
+    assert flag_list(frozenset(("a b", "c)", "\xfc", "\\X", "d"))) == b"d"

@@ -141,6 +141,23 @@ def test_errors_in_a_row_end_the_session_but_work_forgives() -> None:
     assert one.over
 
 
+def test_others_get_a_turn_between_commands_said_at_one_go() -> None:
+    (one,) = sessions(box(), 1)
+    assert one.session is not None
+    one.session.feed(b"a CAPABILITY\r\n" * 1000)
+    turns = 0
+    while one.session.work() is not None:
+        turns += 1
+        assert one.session.take().count(b"a OK") <= 101
+    assert turns >= 9
+
+
+def test_who_does_not_log_in_may_not_talk_for_ever() -> None:
+    talk = Conversation(box())
+    talk.feed(b"a NOOP\r\n" * 300)
+    assert talk.over and talk.take().count(b"a OK") == 200
+
+
 class Mirror:
     """What a client knows: it believes only what it was told."""
 

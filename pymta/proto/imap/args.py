@@ -13,6 +13,7 @@ from typing import Any, Callable
 from pymta.proto.imap import utf7
 
 DEPTH_MAX = 40
+FLAG_MAX = 200
 STAR = 1 << 62                                          # "*" in a sequence set: above every number
 _NUMBER_MAX = (1 << 32) - 1
 
@@ -150,6 +151,8 @@ class Args:
 
     def flag(self) -> str:
         found = bytes(self.take(_FLAG, "a flag")[0]).decode("ascii")
+        if len(found) > FLAG_MAX:
+            raise Bad("flag too long")
         if found[0] != "\\":
             return found
         return SYSTEM_FLAGS.get(found.lower()) or _recent(found)

@@ -25,6 +25,9 @@ BEFORE_LOGIN = b"IMAP4rev1 LITERAL+ SASL-IR ID"
 LIMITS = Limits(command_octets=sasl.LINE_MAX_OCTETS + 4096)
 
 
+COMMANDS_MAX = 200                                      # said by somebody who does not log in
+
+
 class StartTls:
     """The go-ahead was said: the next octets are TLS."""
 
@@ -53,6 +56,7 @@ class LoginEngine:
         self.can_tls = can_tls
         self.plain = plain
         self.errors_left = errors_max
+        self.commands_left = COMMANDS_MAX
         self.tag = b"*"
         self.client_id: dict[bytes, bytes] = {}
         self._reader = Reader(LIMITS)
@@ -136,6 +140,10 @@ class LoginEngine:
         return self._command(command)
 
     def _command(self, command: Command) -> Event | bool:
+        self.commands_left -= 1
+        if self.commands_left < 0:
+            self._goodbye(b"Too many commands without a login")
+            return True
         match command.verb:
             case b"CAPABILITY":
                 self._say(b"* CAPABILITY %b\r\n%b OK Done" % (self.capabilities, self.tag))

@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import datetime
+import re
 from functools import lru_cache
 from typing import Iterable
 
@@ -12,15 +13,19 @@ SYSTEM_ORDER = ("\\Answered", "\\Flagged", "\\Deleted", "\\Seen", "\\Draft")
 _MONTHS = (b"Jan", b"Feb", b"Mar", b"Apr", b"May", b"Jun", b"Jul", b"Aug", b"Sep", b"Oct", b"Nov", b"Dec")
 
 
+_KEYWORD = re.compile(r"[^\x00-\x20(){%*\"\\\]\x7f-\U0010ffff]+").fullmatch
+
+
 def flag_list(flags: frozenset[str]) -> bytes:
-    """Flags with blanks between them: the system's first, then keywords by name."""
+    """Flags with blanks between them: the system's first, then keywords by name.  A keyword that IMAP cannot say, because
+    somebody wrote it into dovecot-keywords by hand, is passed over."""
     known = [flag for flag in SYSTEM_ORDER if flag in flags]
-    return " ".join(known + sorted(flags.difference(known))).encode("ascii", "replace")
+    return " ".join(known + sorted(filter(_KEYWORD, flags.difference(known)))).encode("ascii")
 
 
 def flags_and_permanent(keywords: Iterable[str], read_only: bool) -> bytes:
     """The two untagged replies that say which flags there are and which can be changed."""
-    names = " ".join([*SYSTEM_ORDER, *keywords]).encode("ascii", "replace")
+    names = " ".join([*SYSTEM_ORDER, *filter(_KEYWORD, keywords)]).encode("ascii")
     permanent = b"" if read_only else names + b" \\*"
     return b"* FLAGS (%b)\r\n* OK [PERMANENTFLAGS (%b)] Flags that last\r\n" % (names, permanent)
 

@@ -28,6 +28,7 @@ from pymta.proto.imap.wants import CLOSE, MORE, OUT_HIGH_OCTETS, Close, Job, Mor
 __all__ = ["CAPABILITIES", "Close", "Job", "More", "Session", "Setting"]
 
 BAD_IN_A_ROW_MAX = 50
+_COMMANDS_A_TURN = 100                                  # said at one go, before others get a turn
 
 
 class Session:
@@ -112,8 +113,12 @@ class Session:
         """Go on until the program has something to do, or more input is needed (None)."""
         if self._job:
             return None
+        left = _COMMANDS_A_TURN
         try:
             while not self._over:
+                left -= 1
+                if left < 0:
+                    return MORE
                 if self._running is not None:
                     want = self._run()
                     if want is not None:
