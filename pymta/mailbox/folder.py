@@ -58,6 +58,7 @@ class Folder:
         self.messages: list[Message] = []
         self.vanished = False
         self.users = 0
+        self.opening = 0                                # threads within MailStore.open
         self.version = 0                                # rises with every change
         self.counted: tuple[int, Any] | None = None     # (version, what STATUS said then)
         self.look_is_due = False                        # for attach()
@@ -473,7 +474,7 @@ class Folder:
                 if not self.vanished and self.uidlist.list:
                     self._write_counted()
                     self.tidy()
-            except OSError as error:
+            except (OSError, Vanished) as error:
                 log.event("trouble", mailbox=self.directory, why=str(error))
             finally:
                 self._gone.clear()

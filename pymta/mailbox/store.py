@@ -247,6 +247,7 @@ class MailStore:
                 folder = _folders.pop(directory, None)
                 if folder is None or folder.vanished:
                     folder = Folder(self.root, name)
+                folder.opening += 1
                 _folders[directory] = folder
             try:
                 folder.open()
@@ -255,6 +256,9 @@ class MailStore:
                 with _lock:
                     if _folders.get(directory) is folder:
                         self._let_go(directory)
+            finally:
+                with _lock:
+                    folder.opening -= 1
         raise NoSuchMailbox(name)
 
     def close(self, folder: Folder) -> None:
@@ -322,7 +326,7 @@ def _stamp(directory: bytes) -> object:
 
 
 def _forget_old() -> None:
-    idle = [folder for folder in _folders.values() if not folder.users]
+    idle = [folder for folder in _folders.values() if not folder.users and not folder.opening]
     count, messages = len(idle), sum(len(folder.messages) for folder in idle)
     for folder in idle:
         if count <= _KEPT_FOLDERS and messages <= _KEPT_MESSAGES:

@@ -665,6 +665,32 @@ def test_what_a_crash_leaves_of_a_mailbox_goes_after_a_while(store, monkeypatch)
     assert store.list() == ["INBOX"] and not os.path.exists(os.path.join(store.root, b"..pymta-gone.1.2"))
 
 
+def test_only_so_many_closed_folders_are_kept(store, monkeypatch):
+    monkeypatch.setattr(store_module, "_KEPT_FOLDERS", 2)
+    for name in "abcd":
+        store.create(name)
+    assert [folder.name for folder in store_module._folders.values()] == ["c", "d"]
+    store.close(store.open("c"))
+    store.close(store.open("a"))
+    assert [folder.name for folder in store_module._folders.values()] == ["c", "a"]
+    monkeypatch.setattr(store_module, "_KEPT_MESSAGES", 0)
+    folder = store.open("c")
+    folder.append(DATA)
+    store.close(folder)
+    assert [folder.name for folder in store_module._folders.values()] == []
+
+
+def test_closing_a_folder_that_has_vanished_with_sizes_to_write_down(store):
+    store.create("A")
+    folder = store.open("A")
+    deliver(folder, "1.h")
+    folder.sync()
+    assert folder.messages[0].vsize
+    os.rename(folder.directory, os.path.join(store.root, b"..DOVECOT-TRASHED"))
+    store.close(folder)
+    assert folder.users == 0 and not folder.scanner.watched
+
+
 def test_subscriptions(store):
     store.subscribe("Not.There")
     store.subscribe("inbox")
