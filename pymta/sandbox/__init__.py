@@ -1,1 +1,1 @@
-"""sandbox: the parts of pymta-sandbox: options, identity, tree, certificate, supervise, watch."""
+"""sandbox: the parts of pymta-sandbox: options, identity, tree, certificate, supervise, daemon, watch."""
