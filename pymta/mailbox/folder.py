@@ -353,11 +353,15 @@ class Folder:
             raise Gone(f"{self.name}: no message {uid}")
         return self._reach(message, lambda path: os.open(path, os.O_RDONLY | os.O_CLOEXEC))
 
-    def read(self, uid: int) -> bytes:
-        """The message as it is on disk (LF line ends as a rule: use crlf()).  Also one that was expunged lately.  Raises Gone."""
+    def read(self, uid: int, octets: int | None = None) -> bytes:
+        """The message as it is on disk (LF line ends as a rule: use crlf()).  Also one that was expunged lately.  Raises Gone.
+
+        octets: no more than that many from its beginning."""
         fd = self.open_file(uid)
         try:
             size = os.fstat(fd).st_size
+            if octets is not None:
+                size = min(size, octets)
             data = os.read(fd, size)
             while len(data) < size and (more := os.read(fd, size - len(data))):
                 data += more                            # read(2) gives at most 2 GiB at once
