@@ -110,11 +110,11 @@ class Folder:
         self._tell(Changes(expunged=gone, by=by))
         return gone
 
-    def read(self, uid: int) -> bytes:
+    def read(self, uid: int, octets: int | None = None) -> bytes:
         message = self.get(uid) or self.limbo.get(uid)
         if message is None:
             raise Gone(uid)
-        return message.data
+        return message.data[:octets]
 
     def add_listener(self, told: Callable[[Changes], None]) -> None:
         self.listeners.append(told)

@@ -119,7 +119,7 @@ class Args:
         return text
 
     def mailbox(self) -> str:
-        return _name(self.astring())
+        return canonical(_name(self.astring()))
 
     def number(self) -> int:
         value = int(self.take(_NUMBER, "a number")[0])
@@ -181,6 +181,11 @@ class Args:
         """list-mailbox"""
         text = self.string()
         return _name(bytes(self.take(_LIST_MAILBOX, "a mailbox pattern")[0]) if text is None else text)
+
+
+def canonical(name: str) -> str:
+    """INBOX in any case is INBOX, also as a parent: some clients write Inbox.Sent."""
+    return "INBOX" + name[5:] if name[:5].upper() == "INBOX" and name[5:6] in ("", ".") else name
 
 
 def _recent(flag: str) -> str:

@@ -9,16 +9,17 @@ from pymta.proto.imap.response import date_time
 
 
 class Source:
-    """One message as it is looked at: its bytes as clients see them and its structure, read when first needed.
+    """One message as it is looked at: its bytes as clients see them, its header and its structure, read when first needed.
     Reading raises what the folder raises: LookupError for a message that has gone, OSError."""
 
-    __slots__ = ("folder", "message", "_data", "_root")
+    __slots__ = ("folder", "message", "_data", "_root", "_header")
 
     def __init__(self, folder: Any, message: Any) -> None:
         self.folder = folder
         self.message = message
         self._data: bytes | None = None
         self._root: mime.Part | None = None
+        self._header: bytes | None = None
 
     @property
     def data(self) -> bytes:
@@ -32,7 +33,21 @@ class Source:
             self._root = mime.scan(self.data)
         return self._root
 
+    @property
+    def header(self) -> bytes:
+        """The header and the line that ends it; the rest of a big message is not read for it."""
+        if self._header is None:
+            if self._data is None:
+                start = mime.wire(self.folder.read(self.message.uid, _HEADER_OCTETS))
+                end = mime.header_end(start)
+                if end < len(start):
+                    self._header = start[:end]
+                    return self._header
+            self._header = self.data[:mime.header_end(self.data)]
+        return self._header
 
+
+_HEADER_OCTETS = 1 << 15
 Say = Callable[[Source, bytes], bytes]                  # (message, its flags as bytes) -> what the reply says
 
 
@@ -82,7 +97,8 @@ def _light(kind: str) -> Say:
 
 
 def _envelope(source: Source, flags: bytes) -> bytes:
-    return b"ENVELOPE " + structure.envelope(source.root)
+    header = source.header
+    return b"ENVELOPE " + structure.envelope(mime.Part(0, len(header), len(header), mime.fields(header, 0, len(header))))
 
 
 def _body(source: Source, flags: bytes) -> bytes:
@@ -102,13 +118,15 @@ class _Section:
 
     def __call__(self, source: Source, flags: bytes) -> bytes:
         item = self.item
-        data = source.data
-        if item.path or item.what not in (b"", b"HEADER"):
-            found = mime.section(data, source.root, item.path, item.what, item.names)
+        found: bytes | None
+        if item.path or item.what == b"TEXT":
+            found = mime.section(source.data, source.root, item.path, item.what, item.names)
+        elif item.what == b"HEADER":
+            found = source.header
         elif item.what:
-            found = data[:mime.header_end(data)]        # no need to know the parts
+            found = mime.header_fields(source.header, 0, len(source.header), item.names, without=item.what == b"HEADER.FIELDS.NOT")
         else:
-            found = data
+            found = source.data
         if found is None:
             return item.label + b" NIL"
         if item.partial:

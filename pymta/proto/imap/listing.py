@@ -7,6 +7,7 @@ from typing import Callable, Iterable, Iterator
 from pymta.proto.imap.response import mailbox
 
 SEPARATOR = "."
+_INBOX = "INBOX" + SEPARATOR
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,8 +20,8 @@ class Mailboxes:
 
 
 def matches(pattern: str, name: str) -> bool:
-    """ "*" stands for anything, "%" for anything without a separator.  INBOX is the same in any case."""
-    return _matches(pattern, name) or (name == "INBOX" and _matches(pattern.upper(), name))
+    """ "*" stands for anything, "%" for anything without a separator.  INBOX is the same in any case, also as a parent."""
+    return _matches(pattern, name) or ((name + SEPARATOR).startswith(_INBOX) and _matches(pattern[:5].upper() + pattern[5:], name))
 
 
 def _matches(pattern: str, name: str) -> bool:

@@ -19,7 +19,7 @@ def select(session: Session, command: Command) -> Running:
     read_only = command.verb == b"EXAMINE"
     folder = yield Job(lambda: session.store.open(name))
     try:
-        view = View(canonical(name), folder, session, read_only=read_only, wake=session.setting.wake)
+        view = View(name, folder, session, read_only=read_only, wake=session.setting.wake)
     except BaseException:
         session.store.close(folder)
         raise
@@ -55,14 +55,14 @@ def create(session: Session, command: Command) -> Running:
 
 def delete(session: Session, command: Command) -> Running:
     name = command.args[0]
-    if session.view is not None and session.view.name == canonical(name):
+    if session.view is not None and session.view.name == name:
         session.leave()
     yield Job(lambda: session.store.delete(name))
     return b"OK Deleted"
 
 
 def rename(session: Session, command: Command) -> Running:
-    old, new = canonical(command.args[0]), command.args[1].removesuffix(listing.SEPARATOR)
+    old, new = command.args[0], command.args[1].removesuffix(listing.SEPARATOR)
     view = session.view
     moves = view is not None and old != "INBOX" and (view.name + listing.SEPARATOR).startswith(old + listing.SEPARATOR)
     if view is not None and moves:
@@ -115,7 +115,7 @@ def status(session: Session, command: Command) -> Running:
 
 def _status_line(session: Session, name: str, items: tuple[bytes, ...]) -> Running:
     view = session.view
-    if view is not None and view.name == canonical(name):
+    if view is not None and view.name == name:
         yield Job(view.folder.sync)                 # what is told here must not disagree with what was announced
         yield view.announce()
         values = _count(view)
@@ -143,10 +143,6 @@ def append(session: Session, command: Command) -> Running:
     except LookupError:
         return b"NO [TRYCREATE] No such mailbox"
     return b"OK [APPENDUID %d %d] Stored" % (uidvalidity, uid)
-
-
-def canonical(name: str) -> str:
-    return "INBOX" if name.upper() == "INBOX" else name
 
 
 def _count(view: View) -> dict[bytes, int]:

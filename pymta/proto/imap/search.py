@@ -93,15 +93,14 @@ def _cost(key: tuple) -> int:
 
 
 def _header(source: Source, name: bytes) -> list[str]:
-    return [decode.header(value).casefold() for value in mime.values(source.data, 0, mime.header_end(source.data), name)]
+    return [decode.header(value).casefold() for value in mime.values(source.header, 0, len(source.header), name)]
 
 
 def _text(wanted: str) -> Test:
     def test(position: int, source: Source) -> bool:
-        data = source.data
-        if wanted in decode.header(mime.unfold(data[:mime.header_end(data)])).casefold():
+        if wanted in decode.header(mime.unfold(source.header)).casefold():
             return True
-        return any(wanted in one.casefold() for one in decode.texts(data, source.root))
+        return any(wanted in one.casefold() for one in decode.texts(source.data, source.root))
     return test
 
 
@@ -131,8 +130,7 @@ _COMPARE: dict[str, Callable[[datetime.date, datetime.date], bool]] = {
 
 def sent_date(source: Source) -> datetime.date | None:
     """The day in the Date field, in whatever zone it names; None where it cannot be read."""
-    data = source.data
-    for value in mime.values(data, 0, mime.header_end(data), b"date")[:1]:
+    for value in mime.values(source.header, 0, len(source.header), b"date")[:1]:
         found = _DATE(value)
         if found:
             year = int(found[3])
