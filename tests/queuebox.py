@@ -70,8 +70,12 @@ class Box:
             assert not isinstance(answer, outcome.Outcome), (address, answer)
             envelope.recipients += [r for r in answer if r not in envelope.recipients]
         draft = intake.Draft("in/smtpd", envelope)
-        draft.write(BODY % (mark, mark * size))
-        draft.finish()
+        try:
+            draft.write(BODY % (mark, mark * size))
+            draft.finish()
+        except OSError:
+            draft.discard()
+            raise
         error, = intake.publish("in/smtpd", [draft], syncfs=False)
         if error:
             raise error

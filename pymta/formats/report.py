@@ -63,11 +63,23 @@ def decode(data: bytes) -> list[Entry]:
     return entries
 
 
-def write(spool: str, writer: str, entries: list[Entry], *, sync: bool = False) -> None:
-    """Put a report into SPOOL/report/WRITER/new.  sync: durable on return (a local delivery's markers depend on it)."""
+def write(spool: str, writer: str, entries: list[Entry], *, sync: bool = False) -> str:
+    """Put a report into SPOOL/report/WRITER/new; its path.  sync: durable on return (a local delivery's markers depend on it)."""
     name = _ids.new(clock.now())
     directory = os.path.join(spool, "report", writer)
     durable.create(f"{directory}/tmp/{name}", encode(entries), 0o640, sync=sync, exact=True)
-    durable.rename(f"{directory}/tmp/{name}", f"{directory}/new/{name}")
+    try:
+        durable.rename(f"{directory}/tmp/{name}", f"{directory}/new/{name}")
+    except OSError:
+        durable.unlink_if_there(f"{directory}/tmp/{name}")
+        raise
     if sync:
         durable.sync_dir(f"{directory}/new")
+    return f"{directory}/new/{name}"
+
+
+def tidy(spool: str, writer: str) -> None:
+    """Remove what a crash of the writer has left in its tmp/: call it when no other of that program is at work."""
+    top = os.path.join(spool, "report", writer, "tmp")
+    for name in os.listdir(top):
+        durable.unlink_if_there(os.path.join(top, name))

@@ -7,6 +7,7 @@ import signal
 from collections import deque
 
 from pymta import log
+from pymta.formats import report
 from pymta.formats.transports import Transports
 from pymta.notify import notify
 from pymta.queue.begin import begin
@@ -54,6 +55,7 @@ class Remote:
         watcher = Watcher()
         watcher.add(TODO, self._told, mask=MOVED_FROM | MOVED_TO)
         self.loop.add_reader(watcher.fileno(), watcher.drain)
+        report.tidy(".", "remote")
         self.jobs.read_unread()
         self._look()
         notify("READY=1")

@@ -7,6 +7,7 @@ claim to be, and garbage goes to corrupt/ with a reason.  The copy takes the dro
 from __future__ import annotations
 
 import errno
+import itertools
 import os
 import stat
 from collections.abc import Callable, Iterable
@@ -28,6 +29,7 @@ _TMP_MAX_AGE_S = 86400
 _TIDY_S = 3600.0
 _FACTS = ("ret", "envid", "body")       # what a program may say of its message as a whole
 _JOBS_A_BATCH = 64
+_NEVER = (errno.ELOOP, errno.ENXIO, errno.EACCES, errno.EPERM, errno.EISDIR)     # what is no drop; anything else is trouble of ours
 
 
 class Drops:
@@ -55,10 +57,10 @@ class Drops:
             except (queuefile.Damaged, ValueError) as error:
                 self.set_aside(path, f"drop of uid {_owner(path)}: {error}")
             except OSError as error:
-                if error.errno == errno.EAGAIN:
-                    log.event("trouble", what=f"cannot route {path}", why=error.strerror, remedy="it is tried again within a minute")
-                else:
+                if error.errno in _NEVER:
                     self.set_aside(path, f"drop of uid {_owner(path)} cannot be read: {error.strerror}")
+                else:
+                    log.event("trouble", what=f"cannot take {path}", why=error.strerror, remedy="it is tried again within a minute")
             if len(jobs) >= _JOBS_A_BATCH:
                 hand_over(jobs)
                 jobs = []
@@ -85,18 +87,23 @@ class Drops:
         new.recipients, failed = self._resolve(message)
         log.event("route", id=new.id, drop=os.path.basename(path), uid=uid, size=envelope.size_octets, nrcpt=len(new.recipients),
                   from_=f"<{shown(envelope.sender)}>")
-        drafts = []
-        if new.recipients:
-            stamp = b"Received: by %s (pymta, from userid %d)\n\tid %s; %s\n" % (
-                self.settings.host.encode("ascii", "replace"), uid, new.id.encode(), header.date(clock.now()))
-            drafts.append(self._copy(new, message, stamp))
-        if failed:
-            fates = [(recipient, ending.because(f"{shown(recipient.address)}: {ending.text}")) for recipient, ending in failed]
-            drafts += self.returns.drafts(message, fates, facts["src"], new.id)
-        if failed and not envelope.sender:              # nobody to tell: it is kept for the admin to see
-            note = (b"Pymta-Hold", b"a local program sent this with an empty reverse-path to an address that does not exist")
-            lost = [Recipient(LOCAL, recipient.address, (note,)) for recipient, _ in failed]
-            drafts.append(self._copy(Envelope(b"", lost, self.ids.new(clock.now()), facts), message))
+        drafts: list[Draft] = []
+        try:
+            if new.recipients:
+                stamp = b"Received: by %s (pymta, from userid %d)\n\tid %s; %s\n" % (
+                    self.settings.host.encode("ascii", "replace"), uid, new.id.encode(), header.date(clock.now()))
+                drafts.append(self._copy(new, message, stamp))
+            if failed:
+                fates = [(recipient, ending.because(f"{shown(recipient.address)}: {ending.text}")) for recipient, ending in failed]
+                drafts += self.returns.drafts(message, fates, facts["src"], new.id)
+            if failed and not envelope.sender:              # nobody to tell: it is kept for the admin to see
+                note = (b"Pymta-Hold", b"a local program sent this with an empty reverse-path to an address that does not exist")
+                lost = [Recipient(LOCAL, recipient.address, (note,)) for recipient, _ in failed]
+                drafts.append(self._copy(Envelope(b"", lost, self.ids.new(clock.now()), facts), message))
+        except BaseException:
+            for draft in drafts:
+                draft.discard()
+            raise
         directory = os.path.dirname(path)
 
         def give_up() -> str:
@@ -127,9 +134,7 @@ class Drops:
 
     def _copy(self, envelope: Envelope, message: Message, top: bytes = b"") -> Draft:
         draft = Draft("in/qrun", envelope)
-        draft.write(top)
-        for chunk in message.chunks():
-            draft.write(chunk)
+        draft.write_all(itertools.chain((top,), message.chunks()))
         return draft
 
     def tidy(self) -> None:

@@ -12,6 +12,7 @@ owes nothing any more: it is published.  `recover` tells the two apart.
 """
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
@@ -24,88 +25,125 @@ from pymta.queue.message import Message
 
 TMP, NEW = "in/qrun/tmp", "in/qrun/new"
 
+# Copies that a refusing disk has left in TMP: path -> source.  Nothing more is handed over from a source before recover() has decided
+# on its copy: two copies would both be published at the next start.
+_left: dict[str, str] = {}
+
 
 @dataclass
 class Handover:
     """drafts: the copies, written but not finished.  give_up: step 2; returns the directory to sync, or None if it has synced
-    what it did.  then: called with the published paths when all is done."""
+    what it did.  then: called with the published paths when all is done.  done: whether the source has given its debt up."""
 
     drafts: list[Draft]
     give_up: Callable[[], str | None]
     then: Callable[[list[str]], None] = lambda paths: None
     source: str = ""
     paths: list[str] = field(default_factory=list)
+    done: bool = False
 
 
 def hand_over(batch: Iterable[Handover]) -> None:
     """Carry out a batch with as few syncs as possible.  What the disk refuses is logged and its source is left as it was."""
-    ready = [job for job in batch if _attempt(job, _finish)]
-    drafts = [draft for job in ready for draft in job.drafts]
-    if drafts:
-        results: list[OSError | None] = [None] * len(drafts)
-        sync_each(drafts, results)
-        failed = {id(draft): error for draft, error in zip(drafts, results, strict=True) if error is not None}
-        ready = [job for job in ready if not any(id(draft) in failed for draft in job.drafts)
-                 or _attempt(job, lambda job: _refuse(next(failed[id(d)] for d in job.drafts if id(d) in failed)))]
-        durable.sync_dirs(draft.directory for job in ready for draft in job.drafts)
+    ready = [job for job in batch if _finish(job)]
+    _sync(ready)
     directories: dict[str, None] = {}
-    given: list[Handover] = []
-    for job in ready:
+    given = [job for job in ready if _give_up(job, directories)]
+    for directory in directories:
         try:
-            directory = job.give_up()
-        except OSError as error:
-            # Whether it was given up is not known now: the copy stays in tmp/, recover() decides at the next start.
-            log.event("trouble", what=f"cannot give up {job.source}", why=error.strerror or str(error))
-            for draft in job.drafts:
-                draft.close()
-            continue
-        given.append(job)
-        if directory:
-            directories[directory] = None
-    durable.sync_dirs(directories)
+            durable.sync_dir(directory)
+        except OSError as error:                        # it has gone for everybody but a power cut
+            log.event("trouble", what=f"cannot sync {directory}", why=error.strerror or str(error), remedy="mend the disk")
     for job in given:
         for draft in job.drafts:
             draft.close()
-            job.paths.append(f"{NEW}/{draft.name}")
-            durable.rename(draft.path, job.paths[-1])
+            try:
+                durable.rename(draft.path, f"{NEW}/{draft.name}")
+                job.paths.append(f"{NEW}/{draft.name}")
+            except OSError as error:                    # recover() will do it
+                _left[draft.path] = _debt(job)
+                log.event("trouble", what=f"cannot publish {draft.path}", why=error.strerror or str(error), remedy="it is tried again within a minute")
         job.then(job.paths)
 
 
-def _finish(job: Handover) -> None:
-    for draft in job.drafts:
-        draft.finish()
+def _debt(job: Handover) -> str:
+    return next((draft.envelope.facts.get("src", "") for draft in job.drafts), "")
 
 
-def _refuse(error: OSError) -> None:
-    raise error
-
-
-def _attempt(job: Handover, work: Callable[[Handover], object]) -> bool:
+def _finish(job: Handover) -> bool:
     try:
-        work(job)
-    except OSError as error:
-        log.event("trouble", what=f"cannot write in {TMP}", source=job.source, why=error.strerror or str(error),
-                  remedy="it is tried again within a minute")
+        if _left and _debt(job) in _left.values():
+            raise OSError(errno.EAGAIN, "an earlier copy is still to be removed")
         for draft in job.drafts:
-            draft.discard()
-        return False
+            draft.finish()
+    except OSError as error:
+        return _failed(job, error)
     return True
 
 
-def recover() -> list[str]:
-    """At the start of the only runner: publish or remove what stands in in/qrun/tmp.  Returns the names of published files."""
-    published = []
+def _sync(ready: list[Handover]) -> None:
+    """Make the copies durable, name and data; takes those that cannot be out of ready."""
+    drafts = [draft for job in ready for draft in job.drafts]
+    results: list[OSError | None] = [None] * len(drafts)
+    sync_each(drafts, results)
+    errors: dict[str, OSError] = {draft.path: error for draft, error in zip(drafts, results, strict=True) if error is not None}
+    for directory in dict.fromkeys(draft.directory for draft in drafts):
+        try:
+            durable.sync_dir(directory)
+        except OSError as error:
+            errors.update((draft.path, error) for draft in drafts if draft.directory == directory)
+    for job in list(ready):
+        why = next((errors[draft.path] for draft in job.drafts if draft.path in errors), None)
+        if why is not None:
+            _failed(job, why)
+            ready.remove(job)
+
+
+def _give_up(job: Handover, directories: dict[str, None]) -> bool:
+    """Step 2.  Where it fails, the source itself tells whether it has been done: a record may be written and its sync refused."""
+    try:
+        directory = job.give_up()
+    except OSError as error:
+        if not job.drafts or _still_owes(_debt(job)):
+            return _failed(job, error)
+        directory = None
+        log.event("trouble", what=f"cannot sync {job.source}", why=error.strerror or str(error), remedy="mend the disk")
+    job.done = True
+    if directory:
+        directories[directory] = None
+    return True
+
+
+def _failed(job: Handover, error: OSError) -> bool:
+    log.event("trouble", what=f"cannot write in {TMP}", source=job.source, why=error.strerror or str(error),
+              remedy="it is tried again within a minute")
+    for draft in job.drafts:
+        draft.discard()
+        if os.path.lexists(draft.path):
+            _left[draft.path] = _debt(job)
+    return False
+
+
+def recover_left() -> None:
+    """Decide on what a disk has refused to let us publish or remove.  Not while something is being handed over."""
+    if _left:
+        recover()
+
+
+def recover() -> None:
+    """Publish or remove what stands in in/qrun/tmp: left by a crash, or by a disk that refused.  Not while something is being handed over."""
     for path in sorted(places.being_written()):
-        name = os.path.basename(path)
-        source = _source(path)
-        if source is None or _still_owes(source):
-            durable.unlink(path)
-            log.event("tidy", file=path, why="torn" if source is None else f"{source} still stands")
-        else:
-            durable.rename(path, f"{NEW}/{name}")
-            published.append(name)
-            log.event("tidy", file=path, why=f"published: {source} has given it up")
-    return published
+        try:
+            source = _source(path)
+            if source is None or _still_owes(source):
+                durable.unlink(path)
+                log.event("tidy", file=path, why="torn" if source is None else f"{source} still stands")
+            else:
+                durable.rename(path, f"{NEW}/{os.path.basename(path)}")
+                log.event("tidy", file=path, why=f"published: {source} has given it up")
+            _left.pop(path, None)
+        except OSError as error:
+            log.event("trouble", what=f"cannot tidy {path}", why=error.strerror or str(error), remedy="it is tried again within a minute")
 
 
 def _source(path: str) -> str | None:

@@ -7,8 +7,9 @@ intents are noted in publishing/ between the two steps of delivery.py, and taken
 """
 from __future__ import annotations
 
+import errno
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from pymta import accounts, clock, durable, log, outcome
 from pymta.formats import queuefile, report
@@ -51,11 +52,13 @@ class Local:
         self.host = settings.host.replace("/", "_").replace(":", "_")
         self.uid = os.geteuid()
         self.noted: set[str] = set()                    # keys whose intents a crash left
-        self.reported: set[str] = set()                 # names that the runner has not moved yet
+        self.kept = False                               # whether publishing/ may hold more than noted says
+        self.reported: dict[str, str] = {}              # name -> the report of it: while that stands the runner has not moved the file
         self.ids = queuefile.Ids()
 
     def start(self) -> None:
         """Read the intents of batches that a crash cut off, work everything off, and forget them."""
+        report.tidy(".", "local")
         batches = sorted(os.listdir(PUBLISHING))
         for name in batches:
             with open(f"{PUBLISHING}/{name}", encoding="ascii", errors="replace") as file:
@@ -66,9 +69,9 @@ class Local:
     def look(self) -> None:
         """Deliver whatever stands in todo/local."""
         names = sorted(os.listdir(TODO))
-        self.reported.intersection_update(names)
+        self.reported = {name: path for name, path in self.reported.items() if os.path.lexists(path)}
         self.deliver([name for name in names if name not in self.reported])
-        if self.noted:
+        if self.noted or self.kept:
             self._forget(sorted(os.listdir(PUBLISHING)))
 
     def _forget(self, batches: list[str]) -> None:
@@ -76,17 +79,25 @@ class Local:
         where it came from."""
         queued = places.ids() | {os.path.basename(path).partition(".")[0] for path in places.being_written()}
         self.noted = {key for key in self.noted if key.partition(".")[0] in queued}
-        if not self.noted:
-            for name in batches:
-                durable.unlink_if_there(f"{PUBLISHING}/{name}")
-                log.event("tidy", file=f"{PUBLISHING}/{name}", why="its copies are all accounted for")
+        self.kept = bool(self.noted) or not all([self._drop_intents(f"{PUBLISHING}/{name}") for name in batches])
+
+    @staticmethod
+    def _drop_intents(path: str) -> bool:
+        """Remove a file of publishing/; False where the disk refuses."""
+        try:
+            durable.unlink_if_there(path)
+        except OSError as error:
+            log.event("trouble", what=f"cannot remove {path}", why=error.strerror or str(error), remedy="it is tried again within a minute")
+            return False
+        log.event("tidy", file=path, why="its copies are all accounted for")
+        return True
 
     def deliver(self, names: Iterable[str]) -> None:
         """Deliver these files of todo/local (an event may come late: a file that has gone is done)."""
         slow: list[_File] = []
         copies = 0
         for name in names:
-            self.reported.discard(name)
+            self.reported.pop(name, None)
             file = self._open(name)
             if file is None or self._fast(file):
                 continue
@@ -109,8 +120,7 @@ class Local:
             envelope, head = queuefile.read_envelope(fd, first_octets=_HEAD_OCTETS)
         except queuefile.Damaged as error:
             os.close(fd)
-            self._report([report.Entry(name, 1, -1, "corrupt", "-", "-", str(error))])
-            self.reported.add(name)
+            self._try("report what is damaged", self._report, [report.Entry(name, 1, -1, "corrupt", "-", "-", str(error))])
             return None
         return _File(name, fd, envelope, head)
 
@@ -161,10 +171,14 @@ class Local:
                     job = self._copy(file, number)
                     if job is not None:
                         copies.setdefault(job[0], []).append((file, job[1]))
-            unsettled = self._carry_out(copies)
-            self._settle(files)
-            if unsettled is not None:
-                durable.unlink_if_there(unsettled)
+            intents = self._carry_out(copies)
+            if self._settle(files) and intents is not None:
+                durable.unlink_if_there(intents)
+            else:
+                self.kept |= bool(copies)
+        except OSError as error:
+            self.kept = True
+            log.event("trouble", what="cannot finish a batch of deliveries", why=error.strerror or str(error), remedy="it is finished within a minute")
         finally:
             for file in files:
                 os.close(file.fd)
@@ -199,7 +213,8 @@ class Local:
         return None
 
     def _carry_out(self, copies: dict[tuple[int, int], list[tuple[_File, Copy]]]) -> str | None:
-        """Make all copies, each as its mailbox's uid.  Returns the batch's file in publishing/, to be removed when todo/ tells the same."""
+        """Make all copies, each as its mailbox's uid.  Returns the batch's file in publishing/, to be removed when todo/ tells the same;
+        None where there is none, or it must stay."""
         if not copies:
             return None
         crews = [as_user.crew(uid, gid, [copy for _, copy in jobs], in_process=self.uid != 0) for (uid, gid), jobs in copies.items()]
@@ -207,31 +222,42 @@ class Local:
             crew.prepare()
         keys = [copy.key for jobs in copies.values() for _, copy in jobs if copy.outcome is None]
         path = f"{PUBLISHING}/{self.ids.new(clock.now())}"
-        try:
-            if keys:
-                durable.create(path, "".join(f"{key}\n" for key in keys).encode("ascii"), 0o640)
-                durable.sync_dir(PUBLISHING)
-        except OSError as error:
-            for crew in crews:
-                crew.abandon(delivery.refusal(error, PUBLISHING))
-            keys = []
-        self.noted.update(keys)
+        refused = self._note(path, keys)
         for crew in crews:
+            if refused is not None:
+                crew.abandon(refused)
             crew.publish()
-        unsure = False
+        unsure = refused is not None
         for jobs in copies.values():
             for file, copy in jobs:
                 file.endings[copy.number] = copy.outcome or outcome.SURPRISE
-                unsure |= copy.key in keys and not file.endings[copy.number].delivered
+                unsure |= not file.endings[copy.number].delivered and copy.key in keys
         # An intent whose copy may or may not have been published stays: the next attempt will ask it.
-        if unsure or not keys:
-            return None
-        return path
+        return None if unsure or not keys else path
 
-    def _settle(self, files: list[_File]) -> None:
-        """Say in todo/ or in a report what became of each file, durably: intents may go only after that."""
+    def _note(self, path: str, keys: list[str]) -> Outcome | None:
+        """Make the intents durable; what to say where that cannot be."""
+        if not keys:
+            return None
+        try:
+            durable.create(path, "".join(f"{key}\n" for key in keys).encode("ascii"), 0o640)
+            durable.sync_dir(PUBLISHING)
+        except OSError as error:
+            try:
+                durable.unlink_if_there(path)
+            except OSError:
+                pass
+            if os.path.lexists(path):                   # a restart would read it: then what stands in tmp/ now is what is published
+                self.noted.update(keys)
+            return delivery.refusal(error, PUBLISHING)
+        self.noted.update(keys)
+        return None
+
+    def _settle(self, files: list[_File]) -> bool:
+        """Say in todo/ or in a report what became of each file, durably: intents may go only after that.  False where the disk refuses."""
         entries: list[report.Entry] = []
-        gone = False
+        told: list[_File] = []
+        gone: list[_File] = []
         for file in files:
             attempt = queuefile.attempts(file.records) + 1
             for number, ending in file.endings.items():
@@ -239,22 +265,43 @@ class Local:
                     log.event("deliver", id=file.envelope.id, rcpt=f"<{shown(file.envelope.recipients[number].address)}>",
                               size=file.envelope.size_octets)
             if not file.why and all(ending.delivered for ending in file.endings.values()):
-                gone |= durable.unlink_if_there(file.path)
-                log.event("done", id=file.envelope.id, delivered=len(file.endings))
+                gone.append(file)
                 continue
-            self.reported.add(file.name)
+            told.append(file)
             entries += [report.Entry(file.name, attempt, number, _word(ending), ending.status, "-", ending.text)
                         for number, ending in file.endings.items()]
             entries += [report.Entry(file.name, attempt, number, "hold", "4.3.5", "-", why) for number, why in file.why.items()]
-        if gone:
-            durable.sync_dir(TODO)
-        if entries:
-            self._report(entries)
-        self.noted.difference_update(f"{file.envelope.id}.{number}" for file in files
+        settled = []
+        if gone and self._try(f"take what is delivered out of {TODO}", self._take_away, gone):
+            settled += gone
+        if entries and self._try("report what became of it", self._report, entries):
+            settled += told
+        self.noted.difference_update(f"{file.envelope.id}.{number}" for file in settled
                                      for number, ending in file.endings.items() if ending.delivered)
+        return len(settled) == len(files)
+
+    @staticmethod
+    def _take_away(files: list[_File]) -> None:
+        moved = [file.name for file in files if not durable.unlink_if_there(file.path)]
+        durable.sync_dir(TODO)
+        for file in files:
+            if file.name not in moved:
+                log.event("done", id=file.envelope.id, delivered=len(file.endings))
+        if moved:                                       # it will come back, and its intents must tell what it has had
+            raise OSError(errno.ENOENT, "somebody has moved it meanwhile")
+
+    @staticmethod
+    def _try(what: str, work: Callable[..., None], argument: list) -> bool:
+        try:
+            work(argument)
+        except OSError as error:
+            log.event("trouble", what=f"cannot {what}", why=error.strerror or str(error), remedy="it is tried again within a minute")
+            return False
+        return True
 
     def _report(self, entries: list[report.Entry]) -> None:
-        report.write(".", "local", entries, sync=True)
+        path = report.write(".", "local", entries, sync=True)
+        self.reported.update((entry.name, path) for entry in entries)
 
 
 def _held(recipient: queuefile.Recipient) -> str:

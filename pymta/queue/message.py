@@ -60,7 +60,11 @@ class Message:
         if os.fstat(self.fd).st_size > self._end:
             durable.truncate(self.path, self._end)
         data = b"".join(map(queuefile.encode_record, records))
-        durable.append(self.path, data, sync=sync)
+        try:
+            durable.append(self.path, data, sync=sync)
+        except OSError:                                 # some may stand there all the same
+            self.records, self._end = queuefile.read_records(self.fd, self.envelope)
+            raise
         self._end += len(data)
         self.records += records
 

@@ -85,12 +85,13 @@ class Parking:
 
     def up(self, destination: str) -> None:
         """It answers again: let everything go."""
-        if self.dead.pop(destination, None) is None:
+        if destination not in self.dead:
             return
         log.event("unpark", destination=destination)
         for name in self._names(destination):
             self._release(destination, name)
         durable.rmdir(f"{TOP}/{destination}")
+        del self.dead[destination]                      # not before: what the disk refuses is tried again
 
     def _names(self, destination: str) -> list[str]:
         try:
@@ -127,7 +128,7 @@ class Parking:
             dead.next_end = None                        # bounces' end has passed for mail that is none: the probes look again
         if not left:
             del self.dead[destination]
-            durable.rmdir(f"{TOP}/{destination}")
+            repeatable(durable.rmdir, f"{TOP}/{destination}")
         elif dead.next_probe <= now:
             repeatable(lambda path: self._probe(path, destination, dead), f"{TOP}/{destination}/{left[0]}")
 

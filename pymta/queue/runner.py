@@ -9,6 +9,7 @@ attempt.  The working directory is the spool.
 """
 from __future__ import annotations
 
+import errno
 import os
 from collections import defaultdict
 from collections.abc import Iterable
@@ -19,7 +20,7 @@ from pymta.formats.queuefile import REMOTE, Record
 from pymta.message import header
 from pymta.outcome import Outcome
 from pymta.queue import schedule
-from pymta.queue.handover import Handover, hand_over, recover
+from pymta.queue.handover import Handover, hand_over, recover, recover_left
 from pymta.queue.intake import Draft
 from pymta.queue.drops import DROPS, Drops
 from pymta.queue.message import HEADER_MAX_OCTETS, Message, copy_of, shown
@@ -54,9 +55,7 @@ class Runner:
         recover()
         for directory in (SMTPD, OWN):
             for name in names(directory):
-                self._set_aside_if_torn(f"{directory}/{name}")
-        for name in names("split"):
-            self._repeatable(self.split, f"split/{name}")
+                self._repeatable(self._set_aside_if_torn, f"{directory}/{name}")
         self.parking.start(clock.now())
         self.look()
 
@@ -64,6 +63,9 @@ class Runner:
         """Take whatever stands anywhere: at the start, after lost events, and now and then."""
         self._stuck.clear()
         self._listed_ns = -1
+        recover_left()
+        for name in names("split"):
+            self._repeatable(self.split, f"split/{name}")
         self.take_own(names(OWN))
         self.take_smtpd(names(SMTPD))
         self.drops.take(names(DROPS))
@@ -72,10 +74,7 @@ class Runner:
         self.drops.tidy()
 
     def _set_aside_if_torn(self, path: str) -> None:
-        try:
-            fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
-        except FileNotFoundError:
-            return
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
         try:
             whole = queuefile.is_whole(fd)
         finally:
@@ -91,8 +90,14 @@ class Runner:
             durable.rename(path, f"corrupt/{target}")
         except FileNotFoundError:
             return
-        durable.unlink_if_there(f"corrupt/{target}.why")
-        durable.create(f"corrupt/{target}.why", f"{path}: {why}\n".encode("utf-8", "backslashreplace"), 0o640, sync=False)
+        except OSError as error:
+            log.event("trouble", what=f"cannot set {path} aside ({why})", why=error.strerror or str(error), remedy="it is tried again within a minute")
+            return
+        try:
+            durable.unlink_if_there(f"corrupt/{target}.why")
+            durable.create(f"corrupt/{target}.why", f"{path}: {why}\n".encode("utf-8", "backslashreplace"), 0o640, sync=False)
+        except OSError as error:                        # the log has it
+            log.event("trouble", what=f"cannot write corrupt/{target}.why", why=error.strerror or str(error))
         log.event("corrupt", id=name.partition(".")[0], file=f"corrupt/{target}", why=why)
 
     def _repeatable(self, work, path: str, *arguments: object) -> bool:
@@ -111,25 +116,23 @@ class Runner:
     # ---- intakes ------------------------------------------------------------------------------------------------------
     def take_smtpd(self, names: Iterable[str]) -> None:
         for name in names:
-            self._take(f"{SMTPD}/{name}", name)
+            self._repeatable(self._take, f"{SMTPD}/{name}")
 
     def take_own(self, names: Iterable[str]) -> None:
         for name in names:
-            self._take(f"{OWN}/{name}", name)
+            self._repeatable(self._take, f"{OWN}/{name}")
 
-    def _take(self, path: str, name: str) -> None:
-        try:
-            if name.endswith(".local"):
-                durable.rename(path, f"todo/local/{name}")
-            elif name.endswith(".remote"):
-                self._repeatable(self.to_remote, path)
-            elif name.endswith(".mixed"):
-                durable.rename(path, f"split/{name}")
-                self._repeatable(self.split, f"split/{name}")
-            else:
-                self.set_aside(path, "a name that no program gives: it ends in neither .local, .remote nor .mixed")
-        except FileNotFoundError:
-            pass
+    def _take(self, path: str) -> None:
+        name = os.path.basename(path)
+        if name.endswith(".local"):
+            durable.rename(path, f"todo/local/{name}")
+        elif name.endswith(".remote"):
+            self.to_remote(path)
+        elif name.endswith(".mixed"):
+            durable.rename(path, f"split/{name}")
+            self._repeatable(self.split, f"split/{name}")
+        else:
+            self.set_aside(path, "a name that no program gives: it ends in neither .local, .remote nor .mixed")
 
     def to_remote(self, path: str) -> None:
         """Send it, or park it where its destination is known to be dead."""
@@ -157,12 +160,11 @@ class Runner:
                 envelope = copy_of(message.envelope, REMOTE, self.ids.new(clock.now()),
                                    {**message.envelope.facts, "src": f"record:{name}:0:moved"})
                 draft = Draft("in/qrun", envelope)
-                for chunk in message.chunks():
-                    draft.write(chunk)
+                draft.write_all(message.chunks())
                 records = [Record(0, int(clock.now()), number, "moved", "-", envelope.id) for number in remote]
                 job = Handover([draft], lambda: message.append(records, sync=True), self._published, source=path)
                 hand_over([job])
-                if not job.paths:
+                if not job.done:
                     return
             if message.owed:
                 durable.rename(path, f"todo/local/{name.removesuffix('.mixed')}.local")
@@ -176,24 +178,23 @@ class Runner:
     def read_reports(self, writer: str, names: Iterable[str]) -> None:
         """Work through the reports of pymta-local or pymta-remote."""
         for name in names:
-            path = f"report/{writer}/new/{name}"
-            try:
-                with open(path, "rb") as file:
-                    entries = report.decode(file.read())
-            except FileNotFoundError:
-                continue
-            by_file: dict[str, list[report.Entry]] = defaultdict(list)
-            for entry in entries:
-                if entry.word == "down":
-                    self.parking.down(entry.destination, entry.text, clock.now())
-                elif entry.name.endswith("." + writer) and "/" not in entry.name:
-                    by_file[entry.name].append(entry)
-            down = {entry.destination for entry in entries if entry.word == "down"}
-            for destination in {entry.destination for entry in entries} - down:
-                self.parking.up(destination)            # it said something, be it a refusal: it lives
-            done = [self._repeatable(self.reported, f"todo/{writer}/{file_name}", its_entries) for file_name, its_entries in by_file.items()]
-            if all(done):                               # else it is read again at the next look
-                durable.unlink_if_there(path)
+            self._repeatable(self._read_report, f"report/{writer}/new/{name}", writer)
+
+    def _read_report(self, path: str, writer: str) -> None:
+        with open(path, "rb") as file:
+            entries = report.decode(file.read())
+        by_file: dict[str, list[report.Entry]] = defaultdict(list)
+        for entry in entries:
+            if entry.word == "down":
+                self.parking.down(entry.destination, entry.text, clock.now())
+            elif entry.name.endswith("." + writer) and "/" not in entry.name:
+                by_file[entry.name].append(entry)
+        down = {entry.destination for entry in entries if entry.word == "down"}
+        for destination in {entry.destination for entry in entries} - down:
+            self.parking.up(destination)                # it said something, be it a refusal: it lives
+        done = [self._repeatable(self.reported, f"todo/{writer}/{file_name}", its_entries) for file_name, its_entries in by_file.items()]
+        if all(done):                                   # else it is read again at the next look
+            durable.unlink(path)
 
     def reported(self, path: str, entries: list[report.Entry]) -> None:
         """Record what became of an attempt and decide what is next for the file."""
@@ -237,7 +238,10 @@ class Runner:
             return
         attempt = records[0].attempt
         drafts = self.returns.drafts(message, failures, f"record:{os.path.basename(path)}:{attempt}:failed", message.id)
-        hand_over([Handover(drafts, lambda: message.append(records, sync=True), self._published, source=path)])
+        job = Handover(drafts, lambda: message.append(records, sync=True), self._published, source=path)
+        hand_over([job])
+        if not job.done:                                # the report must be read again: it tells what has been delivered, too
+            raise OSError(errno.EAGAIN, "what became of it cannot be recorded now")
 
     def postpone(self, path: str, message: Message, now: float) -> None:
         """Park it with its destination, or let it wait until its time."""
@@ -304,17 +308,20 @@ class Runner:
             if _bucket_time(name) > now:
                 break
             for file_name in names(f"later/{name}"):
-                path = f"later/{name}/{file_name}"
-                if file_name.endswith(".local"):
-                    _gone_is_done(durable.rename, path, f"todo/local/{file_name}")
-                elif file_name.endswith(".remote"):
-                    self._repeatable(self.to_remote, path)
-                else:
-                    self.set_aside(path, "a name that no program gives")
-            if not durable.rmdir(f"later/{name}"):
+                self._repeatable(self._take_due, f"later/{name}/{file_name}")
+            if not self._repeatable(durable.rmdir, f"later/{name}") or os.path.lexists(f"later/{name}"):
                 self._stuck.add(name)                   # until the next look: else this would be done again and again
         self._listed_ns = -1
         self.parking.due(now, self._repeatable, self.warn)
+
+    def _take_due(self, path: str) -> None:
+        name = os.path.basename(path)
+        if name.endswith(".local"):
+            durable.rename(path, f"todo/local/{name}")
+        elif name.endswith(".remote"):
+            self.to_remote(path)
+        else:
+            self.set_aside(path, "a name that no program gives")
 
     def next_due(self) -> float | None:
         """When `due` has something to do next (seconds since 1970); None: nothing waits."""
@@ -338,13 +345,6 @@ def _bucket_time(name: str) -> float:
         return schedule.bucket_time(name)
     except ValueError:
         return 0.0                                      # an admin's directory: due at once
-
-
-def _gone_is_done(work, *arguments: object) -> None:
-    try:
-        work(*arguments)
-    except FileNotFoundError:
-        pass
 
 
 def _outcome(record: Record) -> Outcome:
