@@ -168,7 +168,7 @@ class MailSession(Session):
             return
         log.event("login", service=self._facts["listener"], user=f"<{self.user}>", client=wire.peer[0], method=self._facts["method"],
                   tls=self._facts["tls"])
-        setting = imap.Setting(self._shared.limits, explain, clock.now, self._wake)
+        setting = imap.Setting(self._shared.limits, explain, clock.now, self._wake, self._expunged)
         self._engine = imap.Session(store, setting, tag=tag, said=self._said)
         self._said = b""
         self._go_on()
@@ -231,6 +231,9 @@ class MailSession(Session):
         if self.is_idle and not self._poked:
             self._poked = True
             self.wire.worker.loop.call_soon_threadsafe(self._poke)
+
+    def _expunged(self, name: str, count: int) -> None:
+        log.event("expunge", service="imap", user=f"<{self.user}>", mailbox=name, count=count, client=self.wire.peer[0])
 
     def _poke(self) -> None:
         self._poked = False

@@ -4,6 +4,7 @@ from __future__ import annotations
 import codecs
 import dataclasses
 import imaplib
+import json
 import os
 import shutil
 import signal
@@ -19,7 +20,7 @@ from tests.sessions.runner import SocketPeer, Transcript, play, transcripts
 
 TRANSCRIPTS = [param for param in transcripts("imap") if not param.values[0].option("engine", "no") == ""]
 USERS = [f"user{number}" for number in range(len(TRANSCRIPTS))]
-OTHERS = ["alice", "bob", "carol", "dave", "erin", "frank", "gail", "hugo", "ines", "jack"]
+OTHERS = ["alice", "bob", "carol", "dave", "erin", "frank", "gail", "hugo", "ines", "jack", "kate", "lena"]
 MESSAGE = b"From: Ann <ann@a.example>\nSubject: %d\n\nhello\n"
 
 
@@ -323,3 +324,66 @@ def test_imapclient(box: Sandbox) -> None:
         client.delete_folder("Über & x")
 
 
+def test_offlineimap(box: Sandbox, tmp_path: Path) -> None:
+    offlineimap = needs("offlineimap")
+    deliver(box, "kate", MESSAGE % 1, MESSAGE % 2)
+    near, far = tmp_path / "mail", Path(box.user("kate")["maildir"])
+    (tmp_path / "rc").write_text(f"""[general]
+accounts = a
+metadata = {tmp_path}/meta
+[Account a]
+localrepository = near
+remoterepository = far
+[Repository near]
+type = Maildir
+localfolders = {near}
+[Repository far]
+type = IMAP
+remotehost = localhost
+remoteport = {box.ends['imaps']}
+ssl = yes
+sslcacertfile = {box.ends['ca_file']}
+remoteuser = kate
+remotepass = secret
+""")
+    def sync() -> None:
+        found = run(offlineimap, "-c", str(tmp_path / "rc"), "-u", "basic", "-o", HOME=str(tmp_path))
+        assert found.returncode == 0, found.stdout + found.stderr
+    sync()
+    files = sorted((near / "INBOX/new").iterdir())
+    assert len(files) == 2
+    files[0].rename(near / "INBOX/cur" / (files[0].name.partition(":2,")[0] + ":2,FS"))
+    sync()
+    assert sorted(path.name.partition(":2,")[2] for path in (far / "cur").iterdir()) == ["", "FS"]
+
+
+FLOW = """
+const { ImapFlow } = require('imapflow');
+(async () => {
+  const client = new ImapFlow({host: '127.0.0.1', port: +process.argv[1], secure: false, logger: false,
+                               auth: {user: 'lena', pass: 'secret'}, tls: {rejectUnauthorized: false}});
+  await client.connect();
+  const sent = (await client.list()).find(box => box.specialUse === '\\\\Sent');
+  const lock = await client.getMailboxLock(sent.path);
+  const stored = await client.append(sent.path, 'Subject: flow\\r\\n\\r\\nx\\r\\n', ['\\\\Seen', '$Work']);
+  const one = await client.fetchOne(stored.uid, {uid: true, envelope: true, bodyStructure: true, flags: true, source: true}, {uid: true});
+  const found = await client.search({subject: 'flow'}, {uid: true});
+  const moved = await client.messageMove(stored.uid, 'Archive', {uid: true});
+  console.log(JSON.stringify([sent.path, one.envelope.subject, [...one.flags].sort(), one.bodyStructure.type, one.source.length, found,
+                              [...moved.uidMap.keys()]]));
+  lock.release();
+  await client.logout();
+})().catch(error => { console.error(error); process.exit(1); });
+"""
+
+
+def test_imapflow(box: Sandbox) -> None:
+    """Wants node, and imapflow where NODE_PATH says."""
+    node = needs("node")
+    if run(node, "-e", "require('imapflow')").returncode:
+        pytest.skip("imapflow is not installed; npm install imapflow, and set NODE_PATH")
+    found = run(node, "-e", FLOW, str(box.ends["imap"]))
+    assert found.returncode == 0, found.stderr
+    path, subject, flags, kind, octets, uids, moved = json.loads(found.stdout)
+    assert (path, subject, kind, octets, uids, moved) == ("Sent", "flow", "text/plain", 20, [1], [1])
+    assert {"\\Seen", "$Work"} <= set(flags)

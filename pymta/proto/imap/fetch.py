@@ -33,6 +33,13 @@ class Source:
             self._root = mime.scan(self.data)
         return self._root
 
+    def prepare(self) -> None:
+        """Read the message and look at its structure, so that what follows takes no time.  One that has gone is left for later."""
+        try:
+            self._root = mime.scan(self.data)
+        except LookupError:
+            pass
+
     @property
     def header(self) -> bytes:
         """The header and the line that ends it; the rest of a big message is not read for it."""
@@ -62,6 +69,12 @@ def plan(items: tuple[FetchItem, ...], *, uid: bool, flags: bool) -> list[Say]:
     for item in dict.fromkeys(items):
         out.append(_SIMPLE[item.kind] if item.kind != "SECTION" else _Section(item))
     return out
+
+
+def reads_all(items: tuple[FetchItem, ...]) -> bool:
+    """Whether more than the header of the message is needed."""
+    return any(item.kind in ("BODY", "BODYSTRUCTURE") or item.kind == "SECTION" and bool(item.path or item.what in (b"", b"TEXT"))
+               for item in items)
 
 
 Row = Callable[[int, Any, bytes], bytes]                # (number, message, its flags as bytes) -> the whole reply

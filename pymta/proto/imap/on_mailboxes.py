@@ -42,7 +42,8 @@ def close(session: Session, command: Command) -> Running:
     if command.verb == b"CLOSE" and not view.read_only:
         uids = [message.uid for message in view.messages if "\\Deleted" in message.flags]
         if uids:
-            yield Job(lambda: view.folder.expunge(uids, session))
+            gone = yield Job(lambda: view.folder.expunge(uids, session))
+            session.setting.expunged(view.name, len(gone))
     session.leave()
     return b"OK Done"
 

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 _ROWS_A_TURN = 500                                      # messages looked at before others get a turn
 _SEEN_A_TIME = 100                                      # messages marked \Seen at one stroke during a FETCH
+_BIG_OCTETS = 1 << 20
 _GONE = b"OK [EXPUNGEISSUED] Some of these messages are no longer there"      # not NO: clients would try again for ever
 
 
@@ -46,6 +47,7 @@ def fetch(session: Session, command: Command) -> Running:
     marks_seen = not view.read_only and any(item.seen for item in items)
     plan = fetching.plan(items, uid=command.uid, flags=False)
     plan_seen = fetching.plan(items, uid=command.uid, flags=True)      # for messages that become \Seen by being fetched
+    reads_all = fetching.reads_all(items)
     messages = view.messages                        # no EXPUNGE is told meanwhile: the numbers stand
     rows: list[bytes] = []
     octets = missing = 0
@@ -55,6 +57,8 @@ def fetch(session: Session, command: Command) -> Running:
         if marks_seen:
             seen = yield from _mark_seen(session, view, [messages[position] for position in some])
         for position in some:
+            if reads_all and (source := _big(session, view, messages[position])):
+                yield Job(source.prepare)               # others go on meanwhile
             row = _fetch_one(session, view, position, plan_seen if messages[position].uid in seen else plan)
             if row is None:
                 missing += 1
@@ -88,6 +92,18 @@ def _fetch_light(view: View, positions: list[int], row: fetching.Row) -> Running
                     missing = True
         yield None
     return _GONE if missing else b"OK Done"
+
+
+def _big(session: Session, view: View, message: Any) -> fetching.Source | None:
+    """A message that takes a while to read, and is not the one that was read last."""
+    source = session.source
+    try:
+        if message.vsize < _BIG_OCTETS or (source is not None and source.message is message):
+            return None
+    except LookupError:
+        return None
+    session.source = fetching.Source(view.folder, message)
+    return session.source
 
 
 def _fetch_one(session: Session, view: View, position: int, plan: list[fetching.Say]) -> bytes | None:
@@ -175,7 +191,8 @@ def expunge(session: Session, command: Command) -> Running:
         messages = view.messages
     uids = [message.uid for message in messages if "\\Deleted" in message.flags and not message.expunged]
     if uids:
-        yield Job(lambda: view.folder.expunge(uids, session))
+        gone = yield Job(lambda: view.folder.expunge(uids, session))
+        session.setting.expunged(view.name, len(gone))
     return b"OK Expunged"
 
 

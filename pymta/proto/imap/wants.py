@@ -44,10 +44,12 @@ class Setting:
     """What a session is told by its program.
 
     explain: an exception of the store -> the text behind NO, None for a bug; now: the clock; wake: called, perhaps in
-    another thread, when something can be told to an idling client: call poke() soon.
+    another thread, when something can be told to an idling client: call poke() soon; expunged: mailbox name and how many
+    messages a client had removed from it.
     """
 
     limits: Limits
     explain: Callable[[BaseException], bytes | None]
     now: Callable[[], float]
     wake: Callable[[], None]
+    expunged: Callable[[str, int], None] = lambda name, count: None
