@@ -1,11 +1,14 @@
 """session and view: several sessions on one mailbox, each with its own numbers."""
 from __future__ import annotations
 
+import os
 import random
 import re
+from pathlib import Path
 
 import pytest
 
+from pymta import mailbox
 from pymta.proto.imap.wants import Job
 from tests.imapengine import Conversation
 from tests.mailboxes import Store
@@ -238,3 +241,74 @@ def test_at_every_sync_point_all_clients_know_the_same(seed: int) -> None:
                     truth = one.flags[message.uid]
                     assert set(truth.split()) == set(message.flags)
                     assert known.get(message.uid, truth) == truth, "a change of flags was not told"
+
+
+class Maildirs:
+    """A store on disk that this test may change behind its back."""
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+        self.count = 0
+
+    def deliver(self, data: bytes) -> None:
+        self.count += 1
+        name = f"{1_700_000_000 + self.count}.M{self.count}P1.host"
+        with open(f"{self.path}/tmp/{name}", "wb") as file:
+            file.write(data)
+        os.rename(f"{self.path}/tmp/{name}", f"{self.path}/new/{name}")
+
+    def rename(self, dice: random.Random) -> None:
+        """Another program changes the flags of some message, or removes it."""
+        names = sorted(os.listdir(f"{self.path}/cur"))
+        if names:
+            name = dice.choice(names)
+            if dice.random() < 0.2:
+                os.unlink(f"{self.path}/cur/{name}")
+            else:
+                os.rename(f"{self.path}/cur/{name}", f"{self.path}/cur/{name.partition(':2,')[0]}:2,{dice.choice(['', 'S', 'FS', 'T'])}")
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_the_same_on_a_maildir_that_others_change(seed: int, tmp_path: Path) -> None:
+    dice = random.Random(seed)
+    path = str(tmp_path / "Maildir")
+    mailbox.make(path, ("Trash",))
+    behind = Maildirs(path)
+    clients = [Mirror(Conversation(mailbox.MailStore(path), logged_in=True)) for _ in range(3)]       # type: ignore[arg-type]
+    for step in range(120):
+        client = dice.choice(clients)
+        count = len(client.uids)
+        some = f"{dice.randint(1, count)}:{dice.randint(1, count)}" if count else "*"
+        match dice.randrange(9):
+            case 0:
+                client.say("a APPEND INBOX (\\Seen $Work) {3+}\nx: ")
+            case 1 | 2:
+                behind.deliver(MAIL)
+            case 3:
+                behind.rename(dice)
+            case 4:
+                client.say(f"a STORE {some} +FLAGS (\\Deleted)")
+            case 5:
+                client.say("a EXPUNGE")
+            case 6:
+                client.say(f"a COPY {some} INBOX")
+            case 7:
+                client.say(f"a MOVE {dice.randint(1, count) if count else '*'} Trash")
+            case 8:
+                client.say(f"a FETCH {some} (UID FLAGS)")
+        if step % 10 == 9:
+            for _ in range(3):                          # what has gone from the listing is gone when a second look agrees
+                for one in clients:
+                    one.say("n NOOP")
+            files = sorted(os.listdir(f"{path}/cur") + os.listdir(f"{path}/new"))
+            views = []
+            for one in clients:
+                one.say("n UID FETCH 1:* (FLAGS)")
+                views.append([(uid, one.flags[uid]) for uid in one.uids if uid is not None])
+            assert views[0] == views[1] == views[2] and len(views[0]) == len(files)
+            letters = {"\\Seen": "S", "\\Flagged": "F", "\\Deleted": "T"}
+            told = sorted("".join(sorted(letters[flag] for flag in flags.split() if flag in letters)) for _, flags in views[0])
+            assert told == sorted("".join(char for char in name.partition(":2,")[2] if char in "SFT") for name in files)
+    for one in clients:
+        assert one.talk.session is not None
+        one.talk.session.close()
