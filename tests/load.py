@@ -89,6 +89,7 @@ class Load:
         self.sendmail = sandbox.ends["sendmail"]
         self.pause_s = pause_s
         self.cut_injectors = False                      # whether to kill some of the callers of sendmail as well
+        self.refused = 0                                # commands and calls that were put off
         self.broken = 0                                 # sessions that ended without being asked to
         self.surprises: list[str] = []
         self._ending = threading.Event()
@@ -139,7 +140,9 @@ class Load:
                 code = self._reply(replies)
                 if code == 250:
                     self.ledger.promised.add(sent.mark)
-                elif code != 451 and code != 421:
+                elif code // 100 == 4:
+                    self.refused += 1
+                else:
                     raise AssertionError(f"{code} for a text")
                 if not more:
                     break
@@ -151,6 +154,7 @@ class Load:
     def _expect(self, replies, code: int) -> None:
         got = self._reply(replies)
         if got // 100 == 4:
+            self.refused += 1
             raise OSError(f"put off: {got}")
         if got != code:
             raise AssertionError(f"{got} instead of {code}")
@@ -179,7 +183,9 @@ class Load:
             status = process.wait(60)
         if status == 0:
             self.ledger.promised.add(sent.mark)
-        elif status not in (75, -9):
+        elif status == 75:
+            self.refused += 1
+        elif status != -9:
             raise AssertionError(f"sendmail ended with {status}")
         self._ending.wait(self.pause_s or 0.01)
 

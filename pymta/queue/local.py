@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 
 from pymta import accounts, clock, durable, log, outcome
 from pymta.formats import queuefile, report
@@ -94,20 +94,25 @@ class Local:
 
     def deliver(self, names: Iterable[str]) -> None:
         """Deliver these files of todo/local (an event may come late: a file that has gone is done)."""
+        rest = iter(names)
+        while slow := self._quick(rest):
+            self._slow(slow)
+
+    def _quick(self, names: Iterator[str]) -> list[_File]:
+        """Deliver what goes by rename, until all names are done or enough of the others have come together: those."""
         slow: list[_File] = []
         copies = 0
-        for name in names:
-            self.reported.pop(name, None)
-            file = self._open(name)
-            if file is None or self._fast(file):
-                continue
-            slow.append(file)
-            copies += len(file.owed)
-            if len(slow) >= _BATCH or copies >= _COPIES_A_BATCH:
-                self._slow(slow)
-                slow, copies = [], 0
-        if slow:
-            self._slow(slow)
+        with log.together():
+            for name in names:
+                self.reported.pop(name, None)
+                file = self._open(name)
+                if file is None or self._fast(file):
+                    continue
+                slow.append(file)
+                copies += len(file.owed)
+                if len(slow) >= _BATCH or copies >= _COPIES_A_BATCH:
+                    break
+        return slow
 
     def _open(self, name: str) -> _File | None:
         if not name.endswith(".local"):
@@ -140,7 +145,10 @@ class Local:
                 return False
         except (accounts.Trouble, UnicodeDecodeError):
             return False
-        except FileNotFoundError:
+        except FileNotFoundError as error:
+            if os.path.lexists(file.path):              # it is the mailbox that is not there, and cannot be made: a link to nowhere
+                log.event("trouble", what=f"cannot deliver by rename into {mailbox.maildir if mailbox else '?'}", why=error.strerror)
+                return False
             os.close(file.fd)
             return True
         except OSError as error:
@@ -222,7 +230,8 @@ class Local:
             crew.prepare()
         keys = [copy.key for jobs in copies.values() for _, copy in jobs if copy.outcome is None]
         path = f"{PUBLISHING}/{self.ids.new(clock.now())}"
-        refused = self._note(path, keys)
+        fresh = [key for key in keys if key not in self.noted]
+        refused = self._note(path, fresh)
         for crew in crews:
             if refused is not None:
                 crew.abandon(refused)
@@ -233,7 +242,7 @@ class Local:
                 file.endings[copy.number] = copy.outcome or outcome.SURPRISE
                 unsure |= not file.endings[copy.number].delivered and copy.key in keys
         # An intent whose copy may or may not have been published stays: the next attempt will ask it.
-        return None if unsure or not keys else path
+        return None if unsure or not fresh else path
 
     def _note(self, path: str, keys: list[str]) -> Outcome | None:
         """Make the intents durable; what to say where that cannot be."""
