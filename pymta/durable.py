@@ -45,8 +45,8 @@ class File:
             tap("create", path, mode)
         self.path = path
         self.fd = os.open(path, _NEW, mode)
-        if exact:
-            os.fchmod(self.fd, mode)
+        if exact and os.fstat(self.fd).st_mode & 0o7777 != mode:
+            os.fchmod(self.fd, mode)                    # costs a journal entry, so only where the umask has taken something away
         self.size_octets = 0
 
     def write(self, data: bytes | bytearray | memoryview) -> None:

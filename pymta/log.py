@@ -4,14 +4,18 @@
     value  = 1*graphic | DQUOTE *printable DQUOTE       ; quoted when it holds a blank, a quote or nothing
     word   = one of EVENTS
 
-Lines go to standard error with one write(2) each, so that lines of several processes never mix; the priority is there only
-when standard error is the journal (JOURNAL_STREAM).  Values are escaped: no control byte, no newline from a
+Lines go to standard error whole, one or a few of them with one write(2), so that lines of several processes never mix; the
+priority is there only when standard error is the journal (JOURNAL_STREAM).  Values are escaped: no control byte, no newline from a
 stranger ever reaches the log.  Addresses stand in <>; units are part of the key; no secrets and no message text.
 """
 from __future__ import annotations
 
 import os
 import sys
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from types import TracebackType
 
 # word: (priority as in syslog(3), meaning).  pymta-log(5) is made from this table.
 EVENTS: dict[str, tuple[int, str]] = {
@@ -41,11 +45,17 @@ EVENTS: dict[str, tuple[int, str]] = {
     "bug": (2, "something that should not happen; the message is kept"),
 }
 
+_TOGETHER_OCTETS = 4096                                 # what a pipe takes in one piece (PIPE_BUF)
+
 _journal = "JOURNAL_STREAM" in os.environ
+_gathered: list[bytes] | None = None                    # lines that wait for the end of a `together`
+_gathered_octets = 0
 program = "pymta"
 
 
 def _escape(value: object) -> str:
+    if type(value) is int:
+        return str(value)
     text = value.decode("utf-8", "backslashreplace") if isinstance(value, (bytes, bytearray)) else str(value)
     if text and text.isascii() and text.isprintable() and " " not in text and '"' not in text:
         return text
@@ -74,8 +84,42 @@ def event(word: str, **values: object) -> None:
     """Write one event.  word must be in EVENTS."""
     priority = EVENTS[word][0]
     head = f"<{priority}>" if _journal else f"{program}: "
+    data = f"{head}{line(word, **values)}\n".encode("utf-8", "backslashreplace")
+    if _gathered is None:
+        _write(data)
+        return
+    global _gathered_octets
+    if _gathered_octets + len(data) > _TOGETHER_OCTETS:
+        _write_gathered()
+    _gathered.append(data)
+    _gathered_octets += len(data)
+
+
+class together:
+    """`with log.together():` the events of a piece of work go out with few writes, in order, at its end at the latest.  For work that
+    is over in milliseconds: until then only this process knows them.  Not for threads, not to be nested, no fork within."""
+
+    def __enter__(self) -> None:
+        global _gathered, _gathered_octets
+        _gathered, _gathered_octets = [], 0
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        global _gathered
+        _write_gathered()
+        _gathered = None
+
+
+def _write_gathered() -> None:
+    global _gathered_octets
+    if _gathered:
+        _write(b"".join(_gathered))
+        _gathered.clear()
+    _gathered_octets = 0
+
+
+def _write(data: bytes) -> None:
     try:
-        os.write(2, f"{head}{line(word, **values)}\n".encode("utf-8", "backslashreplace"))
+        os.write(2, data)
     except OSError:
         pass                                            # a full or closed log must not stop the mail
 

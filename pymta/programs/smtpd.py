@@ -47,6 +47,7 @@ class Office:
         self.hops_max: int = given["queue.hops_max"]
         self.recipients_max: int = given["queue.recipients_max"]
         self.router = Router(given)
+        os.umask(0o002)                                 # queue files are 0664, see layout.py: they need no chmod then
         self.intake = committer.Committer(worker, INTAKE, "commit", syncfs=intake.has_own_filesystem(".", given["queue.own_filesystem"]))
         self.disk = policy.Disk(INTAKE, given["queue.free_min"])
         self.passwords = auth.Passwords(worker)
@@ -114,6 +115,9 @@ class Session(serve.Session):
         if self.engine.waiting:
             self.wire.pause()                           # it has said enough while we are busy with what it said before
         self._go_on(data)
+
+    def ended(self) -> bool:
+        return self.engine.waiting                      # it has not heard our 250 yet, and would send the message again
 
     def secured(self) -> None:
         self.engine.secured()

@@ -29,6 +29,27 @@ def test_an_event_is_one_write(monkeypatch):
     assert written == [(2, b"%s: accept id=x\n" % log.program.encode())]
 
 
+def test_events_together_are_few_writes(monkeypatch):
+    written = []
+    monkeypatch.setattr(os, "write", lambda fd, data: written.append(data))
+    alone = f"{log.program}: accept id=".encode()
+    with log.together():
+        log.event("accept", id="x")
+        log.event("accept", id=12)
+        assert not written
+    assert written == [alone + b"x\n" + alone + b"12\n"]
+    written.clear()
+    try:
+        with log.together():
+            for _ in range(5):
+                log.event("accept", id="a" * 1500)
+            raise KeyError
+    except KeyError:
+        log.event("accept", id="x")
+    assert b"".join(written) == (alone + b"a" * 1500 + b"\n") * 5 + alone + b"x\n"
+    assert all(len(data) <= 4096 and data.endswith(b"\n") for data in written)
+
+
 def test_a_full_log_stops_nothing(monkeypatch):
     def full(fd, data):
         raise OSError(28, "no space left")
