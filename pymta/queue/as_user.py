@@ -19,7 +19,14 @@ _GO, _NO = b"g", b"n"       # said aloud: a sibling forked later holds the other
 
 def crew(uid: int, gid: int, copies: list[Copy], *, in_process: bool) -> Crew:
     """Whoever makes these copies: ourselves, or a child of that uid."""
-    return Crew(copies) if in_process else ForkedCrew(uid, gid, copies)
+    if in_process:
+        return Crew(copies)
+    try:
+        return ForkedCrew(uid, gid, copies)
+    except OSError as error:
+        for copy in copies:
+            copy.outcome = outcome.MAILBOX_TROUBLE.because(f"no process can be had to deliver: {error.strerror}; tried again later")
+        return NoCrew(copies)
 
 
 class Crew:
@@ -40,15 +47,32 @@ class Crew:
         delivery.publish(self.copies)
 
 
+class NoCrew(Crew):
+    """Does nothing: every copy has its outcome."""
+
+    def prepare(self) -> None:
+        pass
+
+    def publish(self) -> None:
+        pass
+
+
 class ForkedCrew(Crew):
     """Makes copies in a child of another uid.  The child's answers come as lines: one per copy, "-" or "REPLY STATUS TEXT"."""
 
     def __init__(self, uid: int, gid: int, copies: list[Copy]) -> None:
         super().__init__(copies)
-        self._answers, answers = os.pipe()
-        orders, self._orders = os.pipe()
-        parent = os.getpid()
-        self._pid = os.fork()
+        ends = []
+        try:
+            ends += os.pipe()
+            ends += os.pipe()
+            parent = os.getpid()
+            self._pid = os.fork()
+        except OSError:
+            for end in ends:
+                os.close(end)
+            raise
+        self._answers, answers, orders, self._orders = ends
         if self._pid == 0:
             status = 75
             try:
@@ -89,8 +113,10 @@ class ForkedCrew(Crew):
     def _hear(self) -> None:
         """Take the child's answers; where it dies or hangs the copies without an outcome end in a surprise, which is temporary."""
         data = b""
+        poll = select.poll()
+        poll.register(self._answers, select.POLLIN)
         while data.count(b"\n") < len(self.copies):
-            if not select.select([self._answers], [], [], _PATIENCE_S)[0]:
+            if not poll.poll(_PATIENCE_S * 1000):
                 os.kill(self._pid, 9)
                 break
             more = os.read(self._answers, 1 << 16)

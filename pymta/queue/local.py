@@ -24,6 +24,7 @@ TODO, PUBLISHING = "todo/local", "publishing"
 _HEAD_OCTETS = 8192
 _BATCH = 200
 _COPIES_A_BATCH = 1000
+_OWNERS_AT_A_TIME = 50      # each has a child process and two pipes
 
 
 class _File:
@@ -179,11 +180,15 @@ class Local:
                     job = self._copy(file, number)
                     if job is not None:
                         copies.setdefault(job[0], []).append((file, job[1]))
-            intents = self._carry_out(copies)
-            if self._settle(files) and intents is not None:
-                durable.unlink_if_there(intents)
-            else:
-                self.kept |= bool(copies)
+            owners = list(copies)
+            intents = [self._carry_out({owner: copies[owner] for owner in owners[at:at + _OWNERS_AT_A_TIME]})
+                       for at in range(0, len(owners), _OWNERS_AT_A_TIME)]
+            settled = self._settle(files)
+            for path in intents:
+                if settled and path is not None:
+                    durable.unlink_if_there(path)
+                else:
+                    self.kept = True
         except OSError as error:
             self.kept = True
             log.event("trouble", what="cannot finish a batch of deliveries", why=error.strerror or str(error), remedy="it is finished within a minute")
@@ -223,8 +228,6 @@ class Local:
     def _carry_out(self, copies: dict[tuple[int, int], list[tuple[_File, Copy]]]) -> str | None:
         """Make all copies, each as its mailbox's uid.  Returns the batch's file in publishing/, to be removed when todo/ tells the same;
         None where there is none, or it must stay."""
-        if not copies:
-            return None
         crews = [as_user.crew(uid, gid, [copy for _, copy in jobs], in_process=self.uid != 0) for (uid, gid), jobs in copies.items()]
         for crew in crews:
             crew.prepare()
