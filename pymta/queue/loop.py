@@ -13,7 +13,6 @@ from collections.abc import Callable, Iterable
 from pymta import clock, watch
 
 LOOK_S = 60.0
-_GATHER_S = 0.002           # names that arrive within this time are worked on together, once there are many
 
 
 class Loop:

@@ -16,22 +16,21 @@ LINE = b"The quick brown fox jumps over the lazy dog, and so on to the end of li
 
 
 class Connection:
-    """One client.  `replies` awaited before the next `step`; steps give what is sent next."""
+    """One client: its dialogue goes on whenever as many replies have come as it waits for."""
 
     def __init__(self, load: Load) -> None:
         self.load = load
         self.sock = socket.create_connection(("127.0.0.1", load.port), 30)
         self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.left = load.each or load.messages
-        self.awaited = 1
         self.rest = b""
         self.dot_at = 0.0
         self.steps = self.dialogue()
-        next(self.steps)
+        self.awaited = next(self.steps)
 
     def dialogue(self):
-        """Yields whenever replies must be read first; is sent the last of them."""
-        yield
+        """Yields how many replies must be read before it goes on, and is sent the last of them."""
+        yield 1                                         # the greeting
         yield self.say(b"EHLO client.example\r\n")
         while self.left and (number := self.load.take()) is not None:
             self.left -= 1
@@ -51,9 +50,9 @@ class Connection:
             self.load.accepted_at = time.perf_counter()
         yield self.say(b"QUIT\r\n")
 
-    def say(self, data: bytes, replies: int = 1) -> None:
+    def say(self, data: bytes, replies: int = 1) -> int:
         self.sock.sendall(data)
-        self.awaited = replies
+        return replies
 
     def readable(self) -> bool:
         """False at the end."""
@@ -66,7 +65,7 @@ class Connection:
                 self.awaited -= 1
                 if not self.awaited:
                     try:
-                        self.steps.send(line)
+                        self.awaited = self.steps.send(line)
                     except StopIteration:
                         return False
         return True
