@@ -9,16 +9,22 @@
 
 There is no way to relay but a login or an address in smtp.relay_from: no percent hack, no bang path, no source route
 (RFC 2505 §2.1).  Who may not relay hears the same whether the address could be reached or not.
+
+Rules are the settings, Client and the levels of rates.py the facts.  Each check is off where its setting says so, and none is made
+of clients that are exempt: smtp.trusted, smtp.relay_from, lmtp.
 """
 from __future__ import annotations
 
 import os
+import re
 from dataclasses import dataclass
+from ipaddress import ip_address
 
 from pymta import clock, outcome
 from pymta.formats.queuefile import Recipient
 from pymta.outcome import Outcome
 from pymta.routing import Router
+from pymta.settings import Settings
 
 SUBMISSION = frozenset(("submission", "submissions"))
 _LOOK_EVERY_S = 1.0
@@ -26,7 +32,8 @@ _LOOK_EVERY_S = 1.0
 
 @dataclass(slots=True)
 class Client:
-    """Who is there.  address: IP as text; trusted: in smtp.relay_from, on the MX port; login: the mailbox's address, or empty."""
+    """Who is there.  address: IP as text; trusted: in smtp.relay_from, on the MX port; login: the mailbox's address, or empty;
+    exempt: from all rules; ptr: the name of the address, or why there is none, once that was looked up."""
 
     address: str
     listener: str
@@ -34,10 +41,109 @@ class Client:
     helo: bytes = b""
     tls: bool = False
     login: str = ""
+    exempt: bool = True
+    ptr: str | Outcome | None = None
 
     @property
     def submits(self) -> bool:
         return self.listener in SUBMISSION
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """The settings of the same names, without "smtp."."""
+
+    early_talk: str = "no"
+    greet_delay: float = 0.0
+    helo_check: str = "no"
+    require_ptr: str = "no"
+    client_sessions: int = 0
+    network_sessions: int = 0
+    client_connects: int = 0
+    network_connects: int = 0
+    client_messages: int = 0
+    network_messages: int = 0
+    network_ipv4: int = 24
+    network_ipv6: int = 64
+    tarpit: float = 0.0
+    tarpit_after: int = 3
+
+    @classmethod
+    def of(cls, settings: Settings) -> "Rules":
+        return cls(**{name: settings[f"smtp.{name}"] for name in cls.__slots__})
+
+    @property
+    def count(self) -> bool:
+        """Whether anything has to be counted."""
+        return bool(self.client_sessions or self.network_sessions or self.client_connects or self.network_connects
+                    or self.client_messages or self.network_messages or self.tarpit or self.greet_delay)
+
+
+@dataclass(slots=True)
+class Traffic:
+    """What a client or a network does: sessions now, connections and messages in the last minute."""
+
+    sessions: int = 0
+    connects: float = 0.0
+    messages: float = 0.0
+
+
+def crowd(rules: Rules, client: Traffic, network: Traffic) -> Outcome | None:
+    """Whether one more connection is too many."""
+    for what, now, limit in (("sessions from this address", client.sessions, rules.client_sessions),
+                             ("sessions from this network", network.sessions, rules.network_sessions),
+                             ("connections a minute from this address", client.connects, rules.client_connects),
+                             ("connections a minute from this network", network.connects, rules.network_connects)):
+        if limit and now + 1 > limit:
+            return outcome.TOO_MANY_CONNECTIONS.because(f"more than {limit} {what}; try again later")
+    return None
+
+
+def messages(rules: Rules, client: Traffic, network: Traffic) -> Outcome | None:
+    """Whether one more message is too many for now."""
+    for what, now, limit in (("address", client.messages, rules.client_messages), ("network", network.messages, rules.network_messages)):
+        if limit and now + 1 > limit:
+            return outcome.TOO_MANY_MESSAGES.because(f"more than {limit} messages a minute from this {what}; send the rest later")
+    return None
+
+
+def pause_s(rules: Rules, errors: float) -> float:
+    """How long the answer to a refused command waits; errors: those of the last minutes, with this one."""
+    beyond = errors - rules.tarpit_after
+    return 0.0 if beyond <= 0 or not rules.tarpit else min(rules.tarpit, 2.0 ** min(beyond - 1, 30.0))
+
+
+_LABEL = r"[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?"       # the underscore: Windows hosts have it in their names
+_NAME = re.compile(rf"(?:{_LABEL}\.)*{_LABEL}\.?")
+
+
+def hello(rules: Rules, client: Client, name: bytes, host: str) -> Outcome | None:
+    """What is wrong with the name a host says it has (RFC 5321 §4.1.1.1, §4.1.4).  host: ours."""
+    if rules.helo_check == "no" or client.exempt or client.listener != "smtp":
+        return None
+    text = name.decode("ascii", "replace")
+    if text.startswith("[") and text.endswith("]"):
+        return None if _is_ip(text[1:-1].removeprefix("IPv6:").removeprefix("ipv6:")) else outcome.BAD_HELLO
+    if not _NAME.fullmatch(text):
+        return outcome.BAD_HELLO
+    if rules.helo_check == "strict":
+        if text.lower().rstrip(".") == host:
+            return outcome.NOT_YOUR_NAME
+        if "." not in text.rstrip(".") or _is_ip(text):
+            return outcome.BAD_HELLO.because("not a full name; give your host's name with its domain")
+    return None
+
+
+def _is_ip(text: str) -> bool:
+    try:
+        return bool(ip_address(text))
+    except ValueError:
+        return False
+
+
+def reverse(rules: Rules, client: Client) -> Outcome | None:
+    """Whether mail is refused because of what the DNS says about the client's address; it has been asked."""
+    return client.ptr if rules.require_ptr == "yes" and isinstance(client.ptr, Outcome) else None
 
 
 def sender(client: Client) -> Outcome:

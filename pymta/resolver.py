@@ -21,6 +21,7 @@ import socket
 from typing import TYPE_CHECKING, Any
 
 from pymta import outcome
+from pymta.message.address import ascii_domain
 from pymta.outcome import Outcome
 
 if TYPE_CHECKING:
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 CNAMES_MAX = 8                      # followed by us; a recursive server follows them itself
 HOSTS_MAX = 20                      # MX looked at, the best ones
 ADDRESSES_MAX = 6                   # of one host
+NAMES_MAX = 5                       # of one address
 CACHE_ANSWERS = 2000
 TRY_S = 2.0                         # how long one server may think before the question is put again
 RESOLV_CONF = "/etc/resolv.conf"
@@ -88,6 +90,30 @@ class Resolver:
             return await self._addresses(self._name(host), search="." not in host)
         except (_Trouble, _NoSuchName) as error:
             return outcome.DNS_TROUBLE.because(f"looking up {host}: {error}")
+
+    async def name_of(self, address: str) -> str | Outcome:
+        """The name that the DNS has for an IP address and that leads back to it (RFC 8499 §8, "forward-confirmed"), or why there is
+        none: NO_PTR for good, DNS_TROUBLE for now.  Takes no longer than one look-up may."""
+        try:
+            async with asyncio.timeout(self._timeout_s):
+                return await self._name_of(address)
+        except (_Trouble, TimeoutError) as error:
+            return outcome.DNS_TROUBLE.because(f"looking up {address}: {str(error) or 'no answer in time'}")
+        except _NoSuchName:
+            return outcome.NO_PTR.because(f"{address} has no name in the DNS that leads back to it")
+
+    async def _name_of(self, address: str) -> str:
+        import dns.reversename
+        names = [record.target for record in await self._ask(dns.reversename.from_address(address), "PTR")][:NAMES_MAX]
+        kind = "AAAA" if ":" in address else "A"
+        answers = await asyncio.gather(*(self._ask(name, kind) for name in names), return_exceptions=True)
+        for name, answer in zip(names, answers, strict=True):
+            if isinstance(answer, list) and any(ipaddress.ip_address(record.address) == ipaddress.ip_address(address) for record in answer):
+                return name.to_text(omit_final_dot=True).lower()
+        for failed in answers:
+            if isinstance(failed, BaseException):
+                raise failed
+        raise _NoSuchName("no name that leads back")
 
     # ---- MX -----------------------------------------------------------------------------------------------------------
     async def _mx(self, name: dns.name.Name) -> list[tuple[int, dns.name.Name]]:
@@ -170,7 +196,7 @@ class Resolver:
         import dns.exception
         import dns.name
         try:
-            return dns.name.from_text(domain.rstrip(".") + ".")
+            return dns.name.from_text(ascii_domain(domain).rstrip(".") + ".")
         except (dns.exception.DNSException, UnicodeError):
             raise _NoSuchName("not a domain name") from None
 

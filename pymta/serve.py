@@ -13,22 +13,25 @@ from __future__ import annotations
 import asyncio
 import gc
 import os
+import select
 import signal
 import socket
 import ssl
 from dataclasses import dataclass, field
-from typing import Callable, Mapping
+from typing import Callable, Mapping, Protocol
 
-from pymta import clock, log, privs
+from pymta import clock, log, privs, tls, tls_files
 from pymta.notify import notify
 from pymta.settings import Settings
-from pymta.wire import Certificate, Session, Wire, plain
+from pymta.wire import Session, Wire, plain
 
 __all__ = ["Clients", "Service", "Session", "Wire", "Worker", "run"]
 
 _BACKLOG = 1024
 _ACCEPTS_A_TURN = 16
 _STOP_S = 5.0
+_SIGNALS = {signal.SIGCHLD, signal.SIGTERM, signal.SIGINT, signal.SIGHUP}
+_TLS = "tls"                                            # among the names of what is handed down
 AS_ROOT = "root"                                        # the account of a helper that keeps its rights (sessions.py alone)
 
 
@@ -39,7 +42,7 @@ class Service:
     listeners: name -> addresses; tls_listeners: names that speak TLS from the first byte.  open: called once in each worker,
     returns the factory of sessions.  account: whom workers become.  helpers: name -> (account, function); the function runs in
     a child of its own as fn(settings, clients), clients being a Clients that yields a connected socket for every worker.
-    full: what a connection over sessions_max is told.
+    full: what a connection over sessions_max is told.  gate: called once in each worker: who else may not come in.
     """
 
     name: str
@@ -51,6 +54,17 @@ class Service:
     account: str = ""
     helpers: Mapping[str, tuple[str, Callable[[Settings, "Clients"], None]]] = field(default_factory=dict)
     full: bytes = b""
+    gate: Callable[["Worker"], "Gate | None"] | None = None
+
+
+class Gate(Protocol):
+    """Asked before a connection becomes a session, also before TLS.  What it refuses costs no more than the refusal."""
+
+    def enter(self, address: str, listener: str) -> bytes | None:
+        """None lets it in; else what the client is told."""
+
+    def leave(self, address: str, listener: str) -> None:
+        """One that was let in has gone."""
 
 
 class Worker:
@@ -62,11 +76,13 @@ class Worker:
         self.number = number
         self.loop: asyncio.AbstractEventLoop = None     # type: ignore[assignment]   # set by _work
         self.wires: set[Wire] = set()
-        self.certificate = Certificate(settings)
+        self.certificates = tls.Certificates(settings, lambda: tls.question(control), speaks=number == 0)
         self._control = control
         self._helpers: dict[str, socket.socket] = {}
         self._when_new: dict[str, Callable[[socket.socket], None]] = {}
         self._factory: Callable[[Wire], Session]
+        self._gate: Gate | None = None
+        self._asked_to_stop = asyncio.Event()
         self._stopped = asyncio.Event()
         self._stopping = False
         self._tasks: set[asyncio.Task[object]] = set()
@@ -90,19 +106,22 @@ class Worker:
             log.bug("task", error)
 
     def tls_context(self) -> "ssl.SSLContext | None":
-        """The certificate's context, read again when its files have changed; None if there is no certificate."""
-        return self.certificate.context()
+        """The context of this host's certificate; it gives way to another's as the client names it.  None if there is no certificate."""
+        return self.certificates.context()
 
     # ---- inside -------------------------------------------------------------------------------------------------------
     def receive_helpers(self) -> None:
-        """Read what the parent hands down: one byte-string name and one socket."""
+        """Read what the parent hands down: names, and a descriptor for each: sockets to helpers, or certificates."""
         try:
-            message, descriptors, _, _ = socket.recv_fds(self._control, 64, 4)
+            message, descriptors, _, _ = socket.recv_fds(self._control, 256, 16)
         except (BlockingIOError, InterruptedError):
             return
         if not message:
             os._exit(0)                                 # the parent is gone
         for name, descriptor in zip(message.decode("ascii").split(), descriptors):
+            if name == _TLS:
+                self.certificates.take(descriptor)
+                continue
             sock = socket.socket(fileno=descriptor)
             old = self._helpers.get(name)
             self._helpers[name] = sock
@@ -132,13 +151,14 @@ class Worker:
         address = (plain(peer[0]), peer[1]) if isinstance(peer, tuple) else ("local", 0)
         if len(self.wires) >= self.service.sessions_max:
             log.event("refuse", service=name, peer=address[0], why="too many sessions")
-            try:
-                sock.send(self.service.full)
-            except OSError:
-                pass
-            sock.close()
+            _turn_away(sock, self.service.full)
+            return
+        gate = self._gate
+        if gate is not None and (refusal := gate.enter(address[0], name)) is not None:
+            _turn_away(sock, refusal)
             return
         wire = Wire(self, sock, address, name)
+        wire.gate = gate
         self.wires.add(wire)
         if name in self.service.tls_listeners:
             wire.start_tls()
@@ -147,8 +167,7 @@ class Worker:
             wire.session = _Unsecured(wire, self._factory)
         else:
             wire._turn(_open, wire, self._factory)
-        if not wire._gone and not wire._paused:
-            self.loop.add_reader(wire._fd, wire._readable)
+        wire._listen()
 
     def one_less(self) -> None:
         if self._stopping and not self.wires:
@@ -158,6 +177,7 @@ class Worker:
         if self._stopping:
             return
         self._stopping = True
+        self._asked_to_stop.set()
         for wire in list(self.wires):
             wire._turn(wire.session.stopping)
         if not self.wires:
@@ -166,21 +186,30 @@ class Worker:
     async def run(self, listening: list[tuple[str, socket.socket]]) -> None:
         self.loop = asyncio.get_running_loop()
         self._factory = self.service.open(self)
+        self._gate = self.service.gate(self) if self.service.gate else None
         for name, sock in listening:
             self.loop.add_reader(sock.fileno(), self.accept, sock, name)
         for sig in (signal.SIGTERM, signal.SIGINT):
             self.loop.add_signal_handler(sig, self.stop)
         self.loop.add_reader(self._control.fileno(), self.receive_helpers)
         self._control.send(b"ready")
-        while not self._stopping:
-            await self._stopped.wait()
-        for name, sock in listening:
+        await self._asked_to_stop.wait()
+        for _, sock in listening:
             self.loop.remove_reader(sock.fileno())
+            sock.close()
         try:
             await asyncio.wait_for(self._stopped.wait(), _STOP_S)
         except TimeoutError:
             for wire in list(self.wires):
                 wire.abort()
+
+
+def _turn_away(sock: socket.socket, refusal: bytes) -> None:
+    try:
+        sock.send(refusal)
+    except OSError:
+        pass
+    sock.close()
 
 
 class _Unsecured(Session):
@@ -220,6 +249,14 @@ class _Child:
     pid: int
     control: socket.socket
     started: float
+
+
+def _heard(worker: _Child) -> bool:
+    """Whether a worker asks for something.  One that has gone is reaped when the kernel says so."""
+    try:
+        return bool(worker.control.recv(4096, socket.MSG_DONTWAIT))
+    except OSError:
+        return False
 
 
 def bind(addresses: tuple[tuple[str, int], ...]) -> list[socket.socket]:
@@ -280,6 +317,7 @@ def run(service: Service, settings: Settings) -> int:
             except KeyError:
                 log.event("trouble", what=f"no account {account}", remedy="make the accounts, see pymta(7)")
                 return 67
+    tls_files.make_first(settings)
     return _Parent(service, settings, listening).run()
 
 
@@ -291,12 +329,16 @@ class _Parent:
         self.children: dict[int, _Child] = {}
         self.helpers: dict[str, _Child] = {}
         self.workers: dict[int, _Child] = {}
+        self.files = tls_files.Files(settings)
+        self.told: set[int] = set()                     # signals that have come
 
     def run(self) -> int:
-        signals = {signal.SIGCHLD, signal.SIGTERM, signal.SIGINT, signal.SIGHUP}
-        signal.pthread_sigmask(signal.SIG_BLOCK, signals)
+        signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
+        for sig in _SIGNALS:
+            signal.signal(sig, lambda number, _: self.told.add(number))
         gc.collect()
         gc.freeze()                                     # children share these pages
+        self.files.changed(now=True)
         for name in self.service.helpers:
             self.start_helper(name)
         for number in range(max(1, self.service.workers)):
@@ -310,13 +352,43 @@ class _Parent:
         notify("READY=1")
         log.event("start", pid=os.getpid(), listen=" ".join(f"{name}:{sock.getsockname()[1]}" for name, sock in self.listening
                                                             if sock.family != socket.AF_UNIX))
-        while True:
-            number = signal.sigwait(signals)
-            if number == signal.SIGCHLD:
-                self.reap()
-            elif number in (signal.SIGTERM, signal.SIGINT):
-                break
+        self.wait()
         return self.stop()
+
+    def wait(self) -> None:
+        """Sleep until told to stop.  What wakes us: a child's end, a SIGHUP, a worker that asks for new certificates."""
+        wake, waker = socket.socketpair()
+        wake.setblocking(False)
+        waker.setblocking(False)
+        signal.set_wakeup_fd(waker.fileno(), warn_on_full_buffer=False)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
+        while not self.told & {signal.SIGTERM, signal.SIGINT}:
+            ready = select.select([wake, *(worker.control for worker in self.workers.values())], [], [])[0]
+            signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
+            asked = signal.SIGHUP in self.told
+            if wake in ready:
+                wake.recv(4096)
+            asked |= any([_heard(worker) for worker in self.workers.values() if worker.control in ready])
+            if signal.SIGCHLD in self.told:
+                self.told.discard(signal.SIGCHLD)
+                self.reap()
+            if asked:
+                self.look_at_certificates()
+            self.told.discard(signal.SIGHUP)
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
+        signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
+
+    def look_at_certificates(self) -> None:
+        """Hand new ones to all workers."""
+        if not self.files.changed(now=signal.SIGHUP in self.told):
+            return
+        bundle = self.files.bundle()
+        for worker in self.workers.values():
+            try:
+                socket.send_fds(worker.control, [_TLS.encode()], [bundle])
+            except OSError:
+                pass                                    # it has just died, and gets them with its next life
+        os.close(bundle)
 
     def fork(self, name: str) -> tuple[int, socket.socket]:
         """(0, the child's end) in the child, (pid, our end) in the parent."""
@@ -345,12 +417,11 @@ class _Parent:
         if pid == 0:
             self.child(lambda: self.work(number, control))
         self.workers[number] = self.children[pid] = _Child(f"worker{number}", pid, control, clock.tick())
-        if self.service.helpers:
-            self.connect(self.workers[number], list(self.service.helpers))
+        self.connect(self.workers[number], list(self.service.helpers), new=True)
 
-    def connect(self, worker: _Child, names: list[str]) -> None:
-        """Give a worker and each named helper the two ends of a new socket pair."""
-        ends = []
+    def connect(self, worker: _Child, names: list[str], *, new: bool = False) -> None:
+        """Give a worker and each named helper the two ends of a new socket pair; a new worker the certificates too."""
+        ends: list[socket.socket] = []
         for name in names:
             one, other = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
             try:
@@ -359,19 +430,22 @@ class _Parent:
                 pass                                    # it has just died: reap starts another
             other.close()
             ends.append(one)
+        descriptors = [one.detach() for one in ends]
+        if new:
+            names, descriptors = [*names, _TLS], [*descriptors, self.files.bundle()]
         try:
-            socket.send_fds(worker.control, [" ".join(names).encode("ascii")], [one.fileno() for one in ends])
+            socket.send_fds(worker.control, [" ".join(names).encode("ascii")], descriptors)
         except OSError:
             pass
-        for one in ends:
-            one.close()
+        for descriptor in descriptors:
+            os.close(descriptor)
 
     def child(self, work: Callable[[], None]) -> None:
         """The rest of a child's life."""
         status = 70
         try:
             signal.set_wakeup_fd(-1)
-            for sig in (signal.SIGTERM, signal.SIGINT):
+            for sig in (signal.SIGTERM, signal.SIGINT, signal.SIGCHLD):
                 signal.signal(sig, signal.SIG_DFL)
             signal.signal(signal.SIGHUP, signal.SIG_IGN)
             signal.pthread_sigmask(signal.SIG_SETMASK, set())
@@ -399,8 +473,7 @@ class _Parent:
             privs.become_account(self.service.account)
         privs.die_with_parent(self.parent)
         worker = Worker(self.service, self.settings, number, control)
-        if self.service.helpers:
-            worker.receive_helpers()
+        worker.receive_helpers()
         control.setblocking(False)
         asyncio.run(worker.run(self.listening))
 

@@ -57,6 +57,15 @@ def delimiters(value: str) -> str:
     return value
 
 
+def bits(most: int) -> Callable[[str], int]:
+    """The length of a network's prefix."""
+    def prefix(value: str) -> int:
+        if (number := count(value)) > most:
+            raise ValueError(f"more than {most}; write {most} or less")
+        return number
+    return prefix
+
+
 _SECONDS = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
 _OCTETS = {"": 1, "B": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30}
 
@@ -162,6 +171,12 @@ SETTINGS: tuple[Setting, ...] = (
             "else the user that runs pymta-local."),
     Setting("local.virtual_home", text, "/var/mail/pymta", ("pymta-local", "pymta-imapd", "pymta-pop3d"),
             "Below it lies DOMAIN/USER for each virtual user whose line names no home.  The mailbox is Maildir in the home."),
+    Setting("local.relay_domains", domains, "", ("pymta-smtpd", "pymta-qrun"),
+            "Domains whose mail is taken for another host, as a backup MX or a gateway does.  Only recipients that stand in "
+            "relay_recipients, by address or as @domain, are accepted.  The mail goes where transports or the MX of the domain say, "
+            "never to an MX that is no better than this host."),
+    Setting("local.quota", size, "0", ("pymta-smtpd", "pymta-local"),
+            "What a mailbox may hold, in octets, where the user's line in the users file has no quota of its own.  0: any amount."),
     Setting("local.folders", words, "", ("pymta-local", "pymta-imapd"),
             "Folders made in every new mailbox.  Drafts, Sent, Junk, Trash and Archive carry their special-use marks whenever they exist."),
 
@@ -189,6 +204,33 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("smtp.submissions", listen, "[::]:465", ("pymta-smtpd",), "The same with TLS from the first byte."),
     Setting("smtp.lmtp", listen, "", ("pymta-smtpd",), "Where to take mail by LMTP (RFC 2033)."),
     Setting("smtp.relay_from", networks, "", ("pymta-smtpd",), "Networks whose hosts may send to any domain without a login."),
+    Setting("smtp.trusted", networks, "127.0.0.0/8 ::1/128", ("pymta-smtpd",),
+            "Networks whose hosts no check and no limit from smtp.early_talk to smtp.tarpit_after holds for; those of smtp.relay_from "
+            "are always among them.  They may not relay for that."),
+    Setting("smtp.early_talk", choice("no", "greeting", "strict"), "strict", ("pymta-smtpd",),
+            "Who is refused (554) because he talks too soon.  greeting: who sends anything before our greeting, as mail programs never "
+            "do.  strict: also who sends more behind EHLO or HELO before it is answered (RFC 2920 §3.1).  no: nobody."),
+    Setting("smtp.greet_delay", duration, "1s", ("pymta-smtpd",),
+            "How long a client of smtp.listen waits for our greeting, so that those who do not wait show themselves.  Who had "
+            "mail accepted within the last minutes does not wait."),
+    Setting("smtp.helo_check", choice("no", "syntax", "strict"), "syntax", ("pymta-smtpd",),
+            "What is asked of the name in EHLO or HELO on smtp.listen.  syntax: that it may be a name or is an address literal.  strict: "
+            "a name with a dot or a literal, and not our own.  no: nothing."),
+    Setting("smtp.require_ptr", choice("no", "log", "yes"), "no", ("pymta-smtpd",),
+            "Whether the name that the DNS has for a client's address, and that leads back to it, is looked up.  log: its name stands in "
+            "the log.  yes: mail is refused (550 5.7.25) where there is none.  no: nothing is looked up."),
+    Setting("smtp.client_sessions", count, "50", ("pymta-smtpd",), "Sessions one address may have at a time.  0: any number."),
+    Setting("smtp.network_sessions", count, "200", ("pymta-smtpd",), "The same for all addresses of a network.  0: any number."),
+    Setting("smtp.client_connects", count, "120", ("pymta-smtpd",), "New sessions a minute from one address.  0: any number."),
+    Setting("smtp.network_connects", count, "600", ("pymta-smtpd",), "The same for all addresses of a network.  0: any number."),
+    Setting("smtp.client_messages", count, "300", ("pymta-smtpd",),
+            "Messages a minute from one address on smtp.listen; more are put off (450).  0: any number."),
+    Setting("smtp.network_messages", count, "1200", ("pymta-smtpd",), "The same for all addresses of a network.  0: any number."),
+    Setting("smtp.network_ipv4", bits(32), "24", ("pymta-smtpd",), "How many bits make a network of IPv4 addresses."),
+    Setting("smtp.network_ipv6", bits(128), "64", ("pymta-smtpd",), "How many bits make a network of IPv6 addresses."),
+    Setting("smtp.tarpit", duration, "15s", ("pymta-smtpd",),
+            "The longest wait for the answer to a command that is refused.  0s: none.  The wait begins with a second and doubles with each error."),
+    Setting("smtp.tarpit_after", count, "3", ("pymta-smtpd",), "Errors of one address within ten minutes whose answers come at once."),
     Setting("smtp.recipients_max", positive, "1000", ("pymta-smtpd",), "Recipients in one transaction; RFC 5321 §4.5.3.1.8 asks for at least 100."),
     Setting("smtp.sessions_max", positive, "2000", ("pymta-smtpd",), "Sessions at a time in each worker."),
     Setting("smtp.errors_max", positive, "20", ("pymta-smtpd",), "Refused commands after which a session is closed."),
@@ -197,8 +239,15 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("smtp.workers", positive, "2", ("pymta-smtpd",), "Processes that share the listening sockets."),
 
     Setting("tls.certificate", text, "", DAEMONS,
-            "File with the certificate chain (PEM).  Empty: ETC/tls/cert.pem where it exists; without one there is no TLS."),
-    Setting("tls.key", text, "", DAEMONS, "File with the private key.  Empty: ETC/tls/key.pem."),
+            "File with the certificate chain (PEM) for clients that name no other host.  Empty: ETC/tls/cert.pem."),
+    Setting("tls.key", text, "", DAEMONS, "File with its private key.  Empty: ETC/tls/key.pem."),
+    Setting("tls.certificates", text, "/etc/letsencrypt/live", DAEMONS,
+            "Directory with a directory for each further certificate, as certbot leaves it (fullchain.pem and privkey.pem; also cert.pem and "
+            "key.pem, and what acme.sh and lego write).  ETC/tls is looked at in the same way.  A certificate serves the names that stand in "
+            "it, the one for host.name also clients that name none.  Files may change at any time."),
+    Setting("tls.self_signed", boolean, "yes", DAEMONS,
+            "Whether a self-signed certificate is made at the start (ETC/tls/cert.pem and key.pem) while there is none at all."),
+    Setting("tls.minimum", choice("1.2", "1.3"), "1.2", DAEMONS, "The oldest version of TLS that is spoken."),
 
     Setting("login.plain_from", networks, "127.0.0.0/8 ::1/128", ("pymta-imapd", "pymta-pop3d"),
             "Networks that may log in without TLS."),
@@ -230,8 +279,8 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("remote.connect_timeout", duration, "30s", ("pymta-remote",), "How long to wait for a connection and its greeting."),
     Setting("remote.timeout", duration, "5m", ("pymta-remote",), "How long to wait for any other reply (RFC 5321 §4.5.3.2)."),
     Setting("remote.tls", choice("may", "never"), "may", ("pymta-remote",), "may: use STARTTLS where offered, without checking names.  never: do not."),
-    Setting("dns.server", host_port, "", ("pymta-remote",), "The name server to ask.  Empty: those of /etc/resolv.conf."),
-    Setting("dns.timeout", duration, "10s", ("pymta-remote",), "How long one look-up may take in all."),
+    Setting("dns.server", host_port, "", ("pymta-remote", "pymta-smtpd"), "The name server to ask.  Empty: those of /etc/resolv.conf."),
+    Setting("dns.timeout", duration, "10s", ("pymta-remote", "pymta-smtpd"), "How long one look-up may take in all."),
 )
 
 BY_NAME: Mapping[str, Setting] = MappingProxyType({row.name: row for row in SETTINGS})

@@ -7,16 +7,14 @@ own takes 280), so STARTTLS is a change of one field, and what a peer sent ahead
 from __future__ import annotations
 
 import asyncio
-import os
 import socket
 import ssl
 from typing import TYPE_CHECKING, Callable
 
 from pymta import clock, log
-from pymta.settings import Settings
 
 if TYPE_CHECKING:
-    from pymta.serve import Worker
+    from pymta.serve import Gate, Worker
 
 _BUFFER = bytearray(1 << 16)
 _VIEW = memoryview(_BUFFER)
@@ -33,6 +31,11 @@ class Session:
 
     def received(self, data: bytes) -> None:
         """The peer said this."""
+
+    def ended(self) -> bool:
+        """The peer says no more, and may still listen (a script at the other end of a pipe).  True: the answer to what it said before
+        is being made; wire.resume(), which must come then, asks again.  Not asked under TLS, which has an end of its own."""
+        return False
 
     def secured(self) -> None:
         """TLS is up (after wire.start_tls)."""
@@ -54,7 +57,7 @@ class Wire:
 
     __slots__ = ("worker", "sock", "peer", "listener", "session", "_fd", "_out", "_out_octets", "_rest", "_in_turn",
                  "_paused", "_closing", "_gone", "_deadline", "_timer", "_tls", "_tls_in", "_tls_out", "_shaking", "_drained", "_again",
-                 "_linger", "_timer_at")
+                 "_linger", "_timer_at", "gate", "_choked")
 
     def __init__(self, worker: "Worker", sock: socket.socket, peer: tuple[str, int], listener: str) -> None:
         self.worker = worker
@@ -67,6 +70,7 @@ class Wire:
         self._out_octets = 0
         self._rest = bytearray()
         self._in_turn = self._paused = self._closing = self._gone = self._shaking = self._again = False
+        self._choked = False                            # the peer does not take what it is told: it is not heard either
         self._linger: bool | None = False
         self._deadline = self._timer_at = 0.0
         self._timer: asyncio.TimerHandle | None = None
@@ -74,6 +78,7 @@ class Wire:
         self._tls_in: ssl.MemoryBIO | None = None
         self._tls_out: ssl.MemoryBIO | None = None
         self._drained: asyncio.Future[None] | None = None
+        self.gate: Gate | None = None                   # hears when we are gone
 
     # ---- what a session may do ----------------------------------------------------------------------------------------
     @property
@@ -144,9 +149,7 @@ class Wire:
     def resume(self) -> None:
         if self._paused and not self._gone:
             self._paused = False
-            self.worker.loop.add_reader(self._fd, self._readable)
-            if self._again:                             # TLS holds bytes that the socket will not announce again
-                self.worker.loop.call_soon(self._read_tls)
+            self._listen()
 
     def deadline(self, seconds: float) -> None:
         """Call session.timed_out() when this time passes without another call of deadline."""
@@ -170,6 +173,13 @@ class Wire:
         self.deadline(_HANDSHAKE_S)
 
     # ---- inside -------------------------------------------------------------------------------------------------------
+    def _listen(self) -> None:
+        """Hear the peer, unless there is a reason not to."""
+        if not self._paused and not self._choked and not self._gone:
+            self.worker.loop.add_reader(self._fd, self._readable)
+            if self._again:                             # TLS holds bytes that the socket will not announce again
+                self.worker.loop.call_soon(self._read_tls)
+
     def _turn(self, work: Callable[..., None], *arguments: object) -> None:
         """Run the session's code; its bug ends this session only, and what it said goes out in one piece."""
         self._in_turn = True
@@ -193,7 +203,7 @@ class Wire:
             self._lost()
             return
         if octets == 0:
-            self._lost()
+            self._ended()
         elif self._closing:
             pass                                        # the conversation is over; what still comes is not read
         elif self._tls is None:
@@ -201,6 +211,16 @@ class Wire:
         else:
             self._tls_in.write(_VIEW[:octets])          # type: ignore[union-attr]
             self._read_tls()
+
+    def _ended(self) -> None:
+        """The peer will say no more; it hears what is on its way."""
+        if self._tls is None and not self._closing and self.session.ended():
+            self.pause()
+        elif self._tls is None and self._rest:
+            self.pause()
+            self.close()
+        else:
+            self._lost()
 
     def _read_tls(self) -> None:
         tls = self._tls
@@ -213,7 +233,7 @@ class Wire:
                 self._shaking = False
                 self._turn(self.session.secured)
             while not self._gone and not self._closing:
-                if self._paused:
+                if self._paused or self._choked:
                     self._again = True
                     break
                 data = tls.read(1 << 16)
@@ -243,6 +263,9 @@ class Wire:
             self._transmit(data)
         else:
             self._sent()
+        if len(self._rest) > _HIGH_WATER_OCTETS and not self._choked and not self._gone:
+            self._choked = True                         # or who asks and never reads would fill the memory
+            self.worker.loop.remove_reader(self._fd)
 
     def _take(self) -> bytes:
         """What was said since the last time, as it goes on the wire."""
@@ -326,6 +349,9 @@ class Wire:
     def _wake(self) -> None:
         if self._drained is not None and not self._drained.done():
             self._drained.set_result(None)
+        if self._choked:
+            self._choked = False
+            self._listen()
 
     def _look_at_deadline(self) -> None:
         self._timer = None
@@ -352,6 +378,8 @@ class Wire:
         if self._timer is not None:
             self._timer.cancel()
         self.worker.wires.discard(self)
+        if self.gate is not None:
+            self.gate.leave(self.peer[0], self.listener)
         self._wake()
         self.sock.close()
         self._out.clear()
@@ -366,31 +394,3 @@ class Wire:
 def plain(address: str) -> str:
     """An address without the mapping of IPv4 into IPv6, and without a zone."""
     return address[7:] if address.startswith("::ffff:") else address.partition("%")[0]
-
-
-class Certificate:
-    """tls.certificate and tls.key as a context; looked at again, at most once a second, when a connection asks."""
-
-    def __init__(self, settings: Settings) -> None:
-        self.paths = (settings["tls.certificate"] or os.path.join(settings.etc, "tls", "cert.pem"),
-                      settings["tls.key"] or os.path.join(settings.etc, "tls", "key.pem"))
-        self._context: ssl.SSLContext | None = None
-        self._version: object = None
-        self._looked = -10.0
-
-    def context(self) -> ssl.SSLContext | None:
-        if clock.tick() - self._looked < 1.0:
-            return self._context
-        self._looked = clock.tick()
-        try:
-            version = [(found.st_ino, found.st_mtime_ns, found.st_size) for found in map(os.stat, self.paths)]
-            if version != self._version:
-                context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-                context.minimum_version = ssl.TLSVersion.TLSv1_2
-                context.load_cert_chain(*self.paths)
-                self._context, self._version = context, version
-        except FileNotFoundError:
-            self._context = self._version = None
-        except (OSError, ssl.SSLError) as error:
-            log.event("trouble", what="cannot read the certificate", file=self.paths[0], why=str(error))
-        return self._context

@@ -11,17 +11,20 @@ import argparse
 import asyncio
 import errno
 import os
+import socket
 from functools import lru_cache
 from ipaddress import ip_address
 
-from pymta import auth, clock, layout, log, outcome, policy, serve, settings
+from pymta import auth, clock, layout, log, outcome, policy, rates, serve, settings
 from pymta.formats.queuefile import Envelope, Recipient
+from pymta.gate import Gate
 from pymta.message import header, received
 from pymta.outcome import Outcome
 from pymta.proto import sasl
 from pymta.proto import smtp_events as smtp
 from pymta.proto.smtp_server import TEXT_END, SmtpServer
 from pymta.queue import committer, intake
+from pymta.resolver import Resolver
 from pymta.routing import Router
 
 NAME = "pymta-smtpd"
@@ -36,8 +39,11 @@ _CROWD = 200                                            # with more sessions tha
 class Office:
     """What the sessions of one worker share."""
 
-    def __init__(self, worker: serve.Worker) -> None:
+    def __init__(self, worker: serve.Worker, gate: Gate) -> None:
         self.worker = worker
+        self.gate = gate
+        self.rules = policy.Rules.of(worker.settings)
+        self.resolver = None if self.rules.require_ptr == "no" else _resolver(worker.settings)
         self.settings = given = worker.settings
         self.host = given.host.encode("ascii", "replace")
         self.limits = smtp.Limits(size_octets=given["queue.size_max"], recipients=given["smtp.recipients_max"],
@@ -69,6 +75,12 @@ class Office:
             log.event("trouble", what=f"cannot write in {INTAKE}", why=error.strerror or str(error),
                       remedy="the clients were told to try again; make room or mend the disk")
         return outcome.DISK_FULL if error.errno in (errno.ENOSPC, errno.EDQUOT) else outcome.LOCAL_ERROR
+
+
+def _resolver(given: settings.Settings) -> Resolver:
+    import dns.asyncresolver                            # now: the first session would make all others wait for it
+    import dns.reversename                              # noqa: F401
+    return Resolver(given.host, server=given["dns.server"], timeout_s=given["dns.timeout"])
 
 
 def _header_ends(top: bytes) -> bool:
@@ -105,12 +117,51 @@ class Session(serve.Session):
         self._from = b""                                # of the Received field; made at the first message
         self._until = clock.tick() + office.session_max_s
         self._stopping = False
-        self.engine.greet()
-        wire.send(self.engine.take())
+        self._greeted = False
+        self._wait: asyncio.TimerHandle | None = None   # for the greeting, or the answer to an error
+        self._slow_s = 0.0                              # how long the answers to what was said wait
+        self._ptr: asyncio.Task | None = None
+        client.exempt = wire.listener == "lmtp" or office.gate.exempt(wire.peer[0])
         wire.deadline(office.timeout_s)
+        if client.exempt or wire.listener != "smtp":
+            self._greet()
+        else:
+            self._meet()
+
+    # ---- the greeting -------------------------------------------------------------------------------------------------
+    def _meet(self) -> None:
+        """A stranger: see whether he waits for the greeting, and ask the DNS for his name."""
+        office, rules = self.office, self.office.rules
+        if rules.early_talk != "no" and _speaks(self.wire.sock):
+            self._too_early()
+            return
+        if office.resolver is not None:
+            self._ptr = office.worker.task(self._look_up(office.resolver))
+        if rules.greet_delay and not office.gate.known(self.client.address):
+            if rules.early_talk == "no":
+                self.wire.pause()
+            self._wait = office.worker.loop.call_later(rules.greet_delay, self.wire._turn, self._greet)
+        else:
+            self._greet()
+
+    def _greet(self) -> None:
+        self._greeted, self._wait = True, None
+        self.engine.greet()
+        self.wire.send(self.engine.take())
+        self.wire.resume()
+
+    def _too_early(self) -> None:
+        self._log_refusal(outcome.EARLY_TALKER)
+        self._end(outcome.EARLY_TALKER, "speaks before its turn")
+
+    async def _look_up(self, resolver: Resolver) -> None:
+        self.client.ptr = await resolver.name_of(self.client.address)
 
     # ---- from the wire ------------------------------------------------------------------------------------------------
     def received(self, data: bytes) -> None:
+        if not self._greeted:
+            self._too_early()
+            return
         self.wire.deadline(min(self.office.timeout_s, self._until - clock.tick()))
         if self.engine.waiting:
             self.wire.pause()                           # it has said enough while we are busy with what it said before
@@ -137,6 +188,9 @@ class Session(serve.Session):
             self._end(outcome.SHUTTING_DOWN, "")
 
     def lost(self) -> None:
+        if self._wait is not None:
+            self._wait.cancel()
+            self._wait = None
         if self.mail.draft is not None and not self.engine.waiting:
             self.mail.draft.discard()
             self.mail.draft = None
@@ -163,10 +217,17 @@ class Session(serve.Session):
                 case smtp.EndOfData():
                     self._end_of_data(event)
                 case smtp.Sender():
-                    engine.answer(self._sender(event))
+                    if self._ptr is None or self._ptr.done() or self.office.rules.require_ptr != "yes":
+                        engine.answer(self._sender(event))
+                    else:
+                        self.office.worker.task(self._sender_late(event, self._ptr))
                 case smtp.Hello():
+                    if engine.unread and self.office.rules.early_talk == "strict" and not self.client.exempt:
+                        self._too_early()
+                        return
                     self.client.helo, self._from = event.name, b""
-                    engine.answer(outcome.OK)
+                    refusal = policy.hello(self.office.rules, self.client, event.name, self.office.settings.host)
+                    engine.answer(self._refuse(refusal) if refusal else outcome.OK)
                 case smtp.Content():
                     self._write(event.text, more=True)
                 case smtp.Refused():
@@ -178,8 +239,22 @@ class Session(serve.Session):
                 case smtp.Close():
                     self.wire.send(engine.take())
                     self._close(event.why)
+            if self._slow_s:
+                self._sit()
+                return
         if (said := engine.take()):
             self.wire.send(said)
+
+    def _sit(self) -> None:
+        """Make the peer wait for the answer to its error.  It is not heard meanwhile; what it has said already stays where it is."""
+        self.wire.pause()
+        self.wire.deadline(self._slow_s + self.office.timeout_s)
+        self._wait = self.office.worker.loop.call_later(self._slow_s, self.wire._turn, self._stand)
+        self._slow_s = 0.0
+
+    def _stand(self) -> None:
+        self._wait = None
+        self._resumed()
 
     def _resumed(self) -> None:
         """A command that took time has its answer: say it, and work on what has come meanwhile."""
@@ -191,8 +266,15 @@ class Session(serve.Session):
             if not self.engine.waiting:
                 self.wire.resume()
 
+    async def _sender_late(self, event: smtp.Sender, ptr: asyncio.Task) -> None:
+        await asyncio.wait((ptr,))
+        self.engine.answer(self._sender(event))
+        self._resumed()
+
     def _sender(self, event: smtp.Sender) -> Outcome:
         result = policy.sender(self.client)
+        if not self.client.exempt and self.client.listener == "smtp":
+            result = policy.reverse(self.office.rules, self.client) or self.office.gate.messages(self.client.address) or result
         if result.delivered:
             result = self.office.disk.room(event.size_octets) or result
         self.mail = Mail(event.path.address)
@@ -315,7 +397,10 @@ class Session(serve.Session):
             id, client = mail.draft.envelope.id, self.client
             result = Outcome(250, "2.0.0", 0, f"queued as {id}")
             log.event("accept", id=id, size=size_octets, nrcpt=len(mail.final), from_=b"<%s>" % mail.sender, client=client.address,
-                      helo=client.helo, tls=self.wire.tls_version, login=client.login or None)
+                      helo=client.helo, tls=self.wire.tls_version, login=client.login or None,
+                      ptr=None if client.ptr is None else client.ptr if isinstance(client.ptr, str) else "none")
+            if not client.exempt and client.listener == "smtp":
+                self.office.gate.accepted(client.address)
         self.mail = Mail(b"")
         self.engine.answer(result)
         self._resumed()
@@ -338,6 +423,16 @@ class Session(serve.Session):
     def _log_refusal(self, result: Outcome, **facts: object) -> None:
         log.event("refuse", service=self.wire.listener, client=self.client.address, helo=self.client.helo, **facts,
                   status=result.status, why=result.text)
+        if result.permanent and not self.client.exempt and not self.client.login and result is not outcome.EARLY_TALKER:
+            self._slow_s = self.office.gate.error(self.client.address)
+
+
+def _speaks(sock: socket.socket) -> bool:
+    """Whether something has come already."""
+    try:
+        return bool(sock.recv(1, socket.MSG_PEEK))
+    except OSError:
+        return False
 
 
 def service(given: settings.Settings) -> serve.Service:
@@ -345,8 +440,17 @@ def service(given: settings.Settings) -> serve.Service:
     listeners = {"smtp": given["smtp.listen"], "submission": given["smtp.submission"], "submissions": given["smtp.submissions"],
                  "lmtp": given["smtp.lmtp"]}
 
+    rules = policy.Rules.of(given)
+    table = rates.Table(given["smtp.workers"]) if rules.count else None     # the workers share its memory
+    gates: dict[int, Gate] = {}
+
+    def gate(worker: serve.Worker) -> Gate:
+        counts = rates.Counts(table, worker.number, clock.tick) if table else None
+        gates[worker.number] = Gate(rules, counts, (*given["smtp.trusted"], *given["smtp.relay_from"]))
+        return gates[worker.number]
+
     def open_worker(worker: serve.Worker):
-        office = Office(worker)
+        office = Office(worker, gate(worker))
         return lambda wire: Session(wire, office)
 
     started = clock.now()
@@ -359,7 +463,7 @@ def service(given: settings.Settings) -> serve.Service:
 
     return serve.Service(NAME, listeners, open_worker, tls_listeners=frozenset(("submissions",)), workers=given["smtp.workers"],
                          sessions_max=given["smtp.sessions_max"], account=NAME, helpers={"auth": (auth.ACCOUNT, auth.helper_main), "commit": (NAME, commit)},
-                         full=outcome.TOO_MANY_CONNECTIONS.smtp())
+                         full=outcome.TOO_MANY_CONNECTIONS.smtp(), gate=lambda worker: gates[worker.number])
 
 
 def main(argv: list[str] | None = None) -> int:

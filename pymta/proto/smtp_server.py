@@ -140,6 +140,11 @@ class SmtpServer:
         """Whether an event has not been answered yet."""
         return self._wanted is not None
 
+    @property
+    def unread(self) -> bool:
+        """Whether the peer has said more than the command that is being worked on."""
+        return self._at < len(self._buffer)
+
     def greet(self) -> None:
         self._out.append(b"220 %s %s\r\n" % (self.host, b"LMTP" if self.lmtp else b"ESMTP"))
 
@@ -243,7 +248,7 @@ class SmtpServer:
         verb = verb.upper()
         places = ORDER.get(verb)
         if places is None or (verb == b"LHLO") != self.lmtp and verb in _HELLOS:
-            if verb in _HTTP:
+            if verb in _HTTP or verb[:5] == b"HOST:":
                 return self._refuse_and_close(_HTTP_SPOKEN, "speaks HTTP")
             return self._refuse(verb, outcome.UNKNOWN_COMMAND)
         following = places.get(self.state)

@@ -26,6 +26,12 @@ _ALIASES = """\
 # Who else is meant by an address: see pymta-aliases(5).  An edit is in force at once.
 # sales: alice, bob
 """
+# Nothing is limited; with nobody trusted, what --set asks for holds on loopback
+_NO_LIMITS = {
+    "smtp.trusted": "", "smtp.early_talk": "greeting", "smtp.greet_delay": "0s", "smtp.helo_check": "no", "smtp.tarpit": "0s",
+    **dict.fromkeys(("smtp.client_sessions", "smtp.network_sessions", "smtp.client_connects", "smtp.network_connects",
+                     "smtp.client_messages", "smtp.network_messages"), "0"),
+}
 _SHEBANG_MAX = 120                                      # Linux takes 127 before 5.1, 255 since
 
 
@@ -79,7 +85,9 @@ def _configuration(options: Options, ports: dict[str, str]) -> None:
         "local.virtual_home": os.path.join(top, "home"),
         "local.folders": " ".join(FOLDERS),
         "smtp.relay_from": " ".join(options.relay_from),
+        "tls.certificates": "",                         # of this host's real names, if any
         "login.failures": "0",
+        **_NO_LIMITS,
         "imap.sessions_per_user": "200",
         **{LISTENERS[name]: where for name, where in ports.items()},
         **options.settings,
