@@ -34,7 +34,7 @@ class Alone:
             layout.make_spool(self.spool, single_uid=True)
         lines = {"host.name": "mx.example.test", "host.spool": self.spool, "host.run": self.directory,
                  "local.domains": "example.test",
-                 "local.system_users": "no", "queue.free_min": "0", **(given or {})}
+                 "local.system_users": "no", "queue.free_min": "0", "tls.certificates": "", "tls.self_signed": "no", **(given or {})}
         for name, text in {"pymta.conf": "".join(f"{key} = {value}\n" for key, value in lines.items()), **(files or {})}.items():
             with open(os.path.join(self.etc, name), "w", encoding="utf-8") as file:
                 file.write(text)

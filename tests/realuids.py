@@ -11,6 +11,7 @@ import os
 import poplib
 import smtplib
 import socket
+import ssl
 import stat
 import subprocess
 import sys
@@ -67,15 +68,24 @@ def configure(directory: str) -> tuple[str, list[int]]:
     write(f"{etc}/pymta.conf", f"host.name = mail.example.test\nlocal.domains = example.test\nhost.spool = {directory}/spool\n"
           f"host.run = {directory}/run\nlocal.virtual_home = {directory}/virtual\nsmtp.listen = 127.0.0.1:{ports[0]}\n"
           f"smtp.submission = 127.0.0.1:{ports[1]}\nsmtp.submissions =\nimap.listen = 127.0.0.1:{ports[2]}\nimap.listen_tls =\n"
-          f"pop3.listen = 127.0.0.1:{ports[3]}\npop3.listen_tls =\nlocal.folders = Sent Trash\nqueue.free_min = 1\n")
+          f"pop3.listen = 127.0.0.1:{ports[3]}\npop3.listen_tls =\nlocal.folders = Sent Trash\nqueue.free_min = 1\n"
+          f"tls.certificates = {directory}/letsencrypt/live\n")
     write(f"{etc}/aliases", "team: ann, ben, vic@virtual.test\n")
     write(f"{etc}/users", "vic@virtual.test\n")
     hashed = hashes.make("secret") if hasattr(hashes, "make") else hashes.hash("secret")
     write(f"{etc}/passwords", f"ann:{hashed}\nvic@virtual.test:{hashed}\n", 0o640, "pymta-auth")
     import trustme
-    issued = trustme.CA().issue_cert("localhost")
-    write(f"{etc}/tls/key.pem", issued.private_key_pem.bytes().decode(), 0o644)
-    write(f"{etc}/tls/cert.pem", "".join(pem.bytes().decode() for pem in issued.cert_chain_pems))
+    authority = trustme.CA()
+    issued = authority.issue_cert("localhost")
+    live, archive = f"{directory}/letsencrypt/live/localhost", f"{directory}/letsencrypt/archive/localhost"     # as certbot makes it
+    for folder in (live, archive):
+        os.makedirs(folder, 0o700)
+        os.chmod(os.path.dirname(folder), 0o700)
+    write(f"{archive}/privkey1.pem", issued.private_key_pem.bytes().decode(), 0o600)
+    write(f"{archive}/fullchain1.pem", "".join(pem.bytes().decode() for pem in issued.cert_chain_pems))
+    for name in ("privkey", "fullchain"):
+        os.symlink(f"../../archive/localhost/{name}1.pem", f"{live}/{name}.pem")
+    authority.cert_pem.write_to_path(f"{directory}/ca.pem")
     return etc, ports
 
 
@@ -90,7 +100,7 @@ def write(path: str, text: str, mode: int = 0o644, group: str = "root") -> None:
 def main(directory: str) -> dict:
     os.chmod(directory, 0o755)
     accounts(directory)
-    etc, (smtp, _, imap, pop3) = configure(directory)
+    etc, (smtp, submission, imap, pop3) = configure(directory)
     log = open(f"{directory}/log", "ab")
     os.umask(0o022)
     daemons = {}
@@ -104,6 +114,10 @@ def main(directory: str) -> dict:
         with smtplib.SMTP("127.0.0.1", smtp) as client:
             client.sendmail("x@client.example", ["ann@example.test"], "Subject: one\r\n\r\nhello\r\n")
             client.sendmail("x@client.example", ["team@example.test"], "Subject: two\r\n\r\nhello\r\n")
+        with smtplib.SMTP("127.0.0.1", submission) as client:
+            client.starttls(context=context(f"{directory}/ca.pem"))
+            found["subject"] = client.sock.getpeercert()["subjectAltName"]
+            client.login("ann", "secret")
         inject = subprocess.run([sys.executable, f"{ROOT}/bin/pymta-inject", "--etc", etc, "-i", "ann@example.test"], input=b"Subject: three\n\nhello\n",
                                 capture_output=True, user=USERS["ben"], group=USERS["ben"], extra_groups=[])
         found["inject"] = [inject.returncode, inject.stderr.decode()]
@@ -114,6 +128,7 @@ def main(directory: str) -> dict:
         found["stamp"] = any(f"from userid {USERS['ben']}".encode() in open(entry.path, "rb").read() for entry in os.scandir(f"{boxes['ann']}/new"))
         for login in ("ann", "vic@virtual.test"):
             client = imaplib.IMAP4("127.0.0.1", imap)
+            client.starttls(context(f"{directory}/ca.pem"))
             client.login(login, "secret")
             found[f"imap {login}"] = int(client.select()[1][0])
             client.store("1", "+FLAGS", "\\Flagged")
@@ -121,6 +136,7 @@ def main(directory: str) -> dict:
             client.append("Sent", None, None, b"Subject: sent\r\n\r\nx\r\n")
             client.logout()
             pop = poplib.POP3("127.0.0.1", pop3)
+            pop.stls(context(f"{directory}/ca.pem"))
             pop.user(login)
             pop.pass_("secret")
             found[f"pop3 {login}"] = pop.stat()[0]
@@ -134,6 +150,17 @@ def main(directory: str) -> dict:
         found["statuses"] = [daemon.wait(20) for daemon in daemons.values()]
         found["log"] = open(f"{directory}/log", errors="replace").read()
     return found
+
+
+def context(authority: str) -> ssl.SSLContext:
+    """Trusts this authority alone, or, where there is no such file, anybody: the host has made its certificate itself."""
+    if os.path.exists(authority):
+        made = ssl.create_default_context(cafile=authority)
+        made.check_hostname = False                     # smtplib connects to the address
+        return made
+    made = ssl.create_default_context(cafile=f"{os.path.dirname(authority)}/etc/tls/cert.pem")
+    made.check_hostname = False
+    return made
 
 
 def uids(pid: int) -> list[int]:

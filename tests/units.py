@@ -9,6 +9,7 @@ import grp
 import json
 import os
 import pwd
+import shutil
 import subprocess
 import sys
 
@@ -83,6 +84,8 @@ def main(directory: str) -> dict:
 
     def with_places(directory: str):
         done = configure(directory)
+        shutil.rmtree(f"{directory}/letsencrypt/live/localhost")   # so the first daemon makes one itself
+        os.unlink(f"{directory}/ca.pem")
         apply_tmpfiles(directory)
         return done
 

@@ -6,15 +6,14 @@ client that was told to trust ca.pem goes on trusting it.
 from __future__ import annotations
 
 import datetime
-import ipaddress
 import os
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+from cryptography.x509.oid import ExtendedKeyUsageOID
 
-from pymta import durable
+from pymta.tls_make import Pair, alternatives, builder, name, new_key, save, usage
 
 _CA_DAYS, _DAYS, _SPARE_DAYS = 3650, 397, 30           # clients refuse certificates that live for more than 398 days
 
@@ -24,16 +23,13 @@ def ensure(folder: str, names: list[str]) -> None:
     authority = _load(os.path.join(folder, "ca.pem"), os.path.join(folder, "ca.key"))
     if authority is None or not _lasts(authority[0]):
         authority = _make_authority()
-        _save(folder, "ca.pem", "ca.key", *authority, [])
+        save(folder, "ca.pem", "ca.key", *authority, [])
     server = _load(os.path.join(folder, "cert.pem"), os.path.join(folder, "key.pem"))
-    if server is None or not _lasts(server[0]) or not _issued_by(server[0], authority[0]) or _names(server[0]) != _alternatives(names):
-        _save(folder, "cert.pem", "key.pem", *_make_server(authority, names), [authority[0]])
+    if server is None or not _lasts(server[0]) or not _issued_by(server[0], authority[0]) or _names(server[0]) != alternatives(names):
+        save(folder, "cert.pem", "key.pem", *_make_server(authority, names), [authority[0]])
 
 
-_Pair = tuple[x509.Certificate, ec.EllipticCurvePrivateKey]
-
-
-def _load(certificate: str, key: str) -> _Pair | None:
+def _load(certificate: str, key: str) -> Pair | None:
     try:
         with open(certificate, "rb") as file:
             cert = x509.load_pem_x509_certificate(file.read())
@@ -70,59 +66,24 @@ def _names(cert: x509.Certificate) -> x509.SubjectAlternativeName | None:
         return None
 
 
-def _alternatives(names: list[str]) -> x509.SubjectAlternativeName:
-    out: list[x509.GeneralName] = []
-    for name in names:
-        try:
-            out.append(x509.IPAddress(ipaddress.ip_address(name)))
-        except ValueError:
-            out.append(x509.DNSName(name))
-    return x509.SubjectAlternativeName(out)
-
-
-def _builder(subject: str, issuer: x509.Name, key: ec.EllipticCurvePrivateKey, days: int) -> x509.CertificateBuilder:
-    now = datetime.datetime.now(datetime.timezone.utc)
-    return (x509.CertificateBuilder()
-            .subject_name(_name(subject)).issuer_name(issuer).public_key(key.public_key())
-            .serial_number(x509.random_serial_number())
-            .not_valid_before(now - datetime.timedelta(days=1)).not_valid_after(now + datetime.timedelta(days=days))
-            .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False))
-
-
-def _name(common: str) -> x509.Name:
-    return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, common[:64])])
-
-
-def _usage(*, signs_others: bool) -> x509.KeyUsage:
-    return x509.KeyUsage(digital_signature=not signs_others, content_commitment=False, key_encipherment=False, data_encipherment=False,
-                         key_agreement=False, key_cert_sign=signs_others, crl_sign=signs_others, encipher_only=False, decipher_only=False)
-
-
-def _make_authority() -> _Pair:
-    key = ec.generate_private_key(ec.SECP256R1())
+def _make_authority() -> Pair:
+    key = new_key()
     subject = f"pymta sandbox CA {os.urandom(4).hex()}"   # a name of its own: clients may know several sandboxes
-    cert = (_builder(subject, _name(subject), key, _CA_DAYS)
+    cert = (builder(subject, name(subject), key, _CA_DAYS)
             .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
-            .add_extension(_usage(signs_others=True), critical=True)
+            .add_extension(usage(signs_others=True), critical=True)
             .sign(key, hashes.SHA256()))
     return cert, key
 
 
-def _make_server(authority: _Pair, names: list[str]) -> _Pair:
-    key = ec.generate_private_key(ec.SECP256R1())
+def _make_server(authority: Pair, names: list[str]) -> Pair:
+    key = new_key()
     issuer, issuer_key = authority
-    cert = (_builder(names[-1], issuer.subject, key, _DAYS)
+    cert = (builder(names[-1], issuer.subject, key, _DAYS)
             .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
-            .add_extension(_usage(signs_others=False), critical=True)
+            .add_extension(usage(signs_others=False), critical=True)
             .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
             .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(issuer_key.public_key()), critical=False)
-            .add_extension(_alternatives(names), critical=False)
+            .add_extension(alternatives(names), critical=False)
             .sign(issuer_key, hashes.SHA256()))
     return cert, key
-
-
-def _save(folder: str, name: str, key_name: str, cert: x509.Certificate, key: ec.EllipticCurvePrivateKey, chain: list[x509.Certificate]) -> None:
-    pem = b"".join(one.public_bytes(serialization.Encoding.PEM) for one in [cert, *chain])
-    secret = key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
-    durable.replace(os.path.join(folder, key_name), secret, 0o600)
-    durable.replace(os.path.join(folder, name), pem, 0o644)
