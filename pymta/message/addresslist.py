@@ -29,12 +29,17 @@ _COMMENT_MARK = re.compile(rb"[()\\]").search
 
 def parse(value: bytes) -> list[Address]:
     """The addresses of an unfolded field value."""
-    simple = _SIMPLE(value)
-    if simple:
+    pieces = value.split(b",", ADDRESSES_MAX) if value else []
+    out: list[Address] = []
+    for piece in pieces:                                # a comma within quotes makes two pieces that are not simple
+        simple = _SIMPLE(piece)
+        if simple is None:
+            return _Reader(value).run()
         quoted, plain, mailbox, host, closed = simple.groups()
-        if (value.lstrip()[:1] == b"<" or quoted is not None or plain is not None) == (closed is not None):
-            return [(quoted or plain or None, None, mailbox, host)]
-    return _Reader(value).run()
+        if (quoted is not None or plain is not None or piece.lstrip()[:1] == b"<") is not (closed is not None):
+            return _Reader(value).run()
+        out.append((quoted or plain or None, None, mailbox, host))
+    return out
 
 
 class _Reader:

@@ -23,7 +23,6 @@ PARAMETERS_MAX = 100
 
 _HEADER_END = re.compile(rb"\n\r?\n").search
 _FIELDS = re.compile(rb"^([!-9;-~]+)[ \t]*:([^\n]*(?:\n[ \t][^\n]*)*)\n?", re.MULTILINE).finditer
-_FOLD = re.compile(rb"\r?\n[ \t]*").sub                # and the blanks behind it: one blank, as in Dovecot
 _FOLDED = re.compile(rb"\r?\n(?=[ \t])").sub
 _TYPE = re.compile(rb"\s*([^\s()<>@,;:\\\"/\[\]?=]+)\s*/\s*([^\s()<>@,;:\\\"/\[\]?=]+)").match
 _PARAMETER = re.compile(rb";\s*([^\s()<>@,;:\\\"/\[\]?=]+)\s*=\s*(?:\"((?:[^\"\\]|\\.)*)\"?|([^;\s]*))", re.DOTALL).match
@@ -32,6 +31,8 @@ _COMMENT_MARK = re.compile(rb"[()\"\\]")
 _WORD = re.compile(rb"\s*([^\s;()]+)").match
 
 _ADDRESSES = frozenset((b"from", b"sender", b"reply-to", b"to", b"cc", b"bcc"))
+_WANTED = _ADDRESSES | {b"date", b"subject", b"in-reply-to", b"message-id", b"content-type", b"content-transfer-encoding", b"content-id",
+                        b"content-description", b"content-disposition", b"content-md5", b"content-language", b"content-location"}
 
 Fields = dict[bytes, bytes]
 Parameters = tuple[tuple[bytes, bytes], ...]
@@ -40,8 +41,8 @@ Parameters = tuple[tuple[bytes, bytes], ...]
 class Part:
     """One part, or the whole message.
 
-    start: offset of its header; body: of its body; end: behind its body.  type, subtype: lower case.  parameters: of
-    Content-Type, names in lower case.  fields: first occurrence of each field, name in lower case -> unfolded value.
+    start: offset of its header; body: of its body; end: behind its body.  lines: of the body, where its type is text or
+    message.  type, subtype: lower case.  parameters: of Content-Type, names in lower case.  fields: see that function.
     parts: of a multipart its parts, of a message/rfc822 the one message in it, else empty.
     """
 
@@ -90,13 +91,17 @@ def header_end(data: bytes, start: int = 0, end: int | None = None) -> int:
 
 
 def fields(data: bytes, start: int, body: int) -> Fields:
-    """The header at data[start:body] as {name in lower case: value of its first occurrence, unfolded and stripped}; fields of
-    addresses are put together."""
+    """What a structure or an envelope needs of the header at data[start:body], as {name in lower case: value of its first
+    occurrence, unfolded and stripped}; fields of addresses are put together."""
     out: Fields = {}
     for found in _FIELDS(data, start, body):
-        name, value = found.groups()
-        name = name.lower()
-        value = (_FOLD(b" ", value) if b"\n" in value else value).strip(b" \t\r")
+        name = found[1].lower()
+        if name not in _WANTED:
+            continue
+        value = found[2]
+        if b"\n" in value:                              # a fold and the blanks behind it are one blank, as in Dovecot
+            value = b" ".join([line.lstrip(b" \t").rstrip(b"\r") for line in value.split(b"\n")])
+        value = value.strip(b" \t\r")
         if name not in out:
             out[name] = value
         elif name in _ADDRESSES and value:              # RFC 5322 allows one; who says more wants all of them seen
@@ -113,8 +118,9 @@ def _scan(data: bytes, start: int, end: int, depth: int, left: list[int], digest
     """left[0]: how many more parts may be made."""
     body = header_end(data, start, end)
     part = Part(start, body, end, fields(data, start, body))
-    part.lines = data.count(b"\n", body, end)
     _set_type(part, digest)
+    if part.type in (b"text", b"message"):
+        part.lines = data.count(b"\n", body, end)
     if part.type == b"multipart":
         boundary = parameter(part.parameters, b"boundary").rstrip()
         if depth <= 0:

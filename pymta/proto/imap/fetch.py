@@ -54,7 +54,7 @@ class Source:
         return self._header
 
 
-_HEADER_OCTETS = 1 << 15
+_HEADER_OCTETS = 1 << 13                                 # enough for most headers
 Say = Callable[[Source, bytes], bytes]                  # (message, its flags as bytes) -> what the reply says
 
 
