@@ -242,6 +242,13 @@ class Relay(Session):
         if len(self._out) > _HIGH_WATER_OCTETS:
             self.wire.pause()
 
+    def ended(self) -> bool:
+        if self._over:
+            return False
+        if not self._out:                               # else when all is passed on
+            self._sock.shutdown(socket.SHUT_WR)
+        return True
+
     def timed_out(self) -> None:
         self.wire.deadline(_FOREVER_S)
 

@@ -1,4 +1,4 @@
-"""A small daemon on serve: says what it is told, knows STARTTLS, BIG, SLOW, BUG, PAUSE, ASK.  `python -m tests.echo ETC` for test_serve."""
+"""A small daemon on serve: says what it is told, knows STARTTLS, BIG, SLOW, STAY, BUG, PAUSE, ASK.  `python -m tests.echo ETC` for test_serve."""
 from __future__ import annotations
 
 import asyncio
@@ -37,6 +37,9 @@ class Echo(serve.Session):
                 case [b"PAUSE"]:
                     self.wire.pause()
                     self.worker.loop.call_later(0.2, self.again)
+                case [b"STAY"]:
+                    self.stays = True
+                    self.wire.send(b"250 ok\r\n")
                 case [b"ASK"]:
                     self.worker.task(self.ask())
                 case [b"QUIT"]:
@@ -72,7 +75,11 @@ class Echo(serve.Session):
         self.wire.send(b"421 late\r\n")
         self.wire.close()
 
+    stays = False
+
     def stopping(self):
+        if self.stays:
+            return
         self.wire.send(b"421 stopping\r\n")
         self.wire.close()
 

@@ -118,6 +118,9 @@ class MailSession(Session):
         elif ahead > _AHEAD_OCTETS:
             self.wire.pause()
 
+    def ended(self) -> bool:
+        return self._working
+
     def timed_out(self) -> None:
         if self._waits_for_disk:                        # not the client's fault
             self.wire.deadline(self._shared.idle_s)

@@ -178,6 +178,15 @@ def test_a_peer_that_goes_away_in_the_middle_takes_nothing_with_it(box: Sandbox)
     assert "bug" not in [line.split()[1] for line in box.log().splitlines() if line.startswith("pymta-imapd:")]
 
 
+def test_who_says_no_more_still_hears_the_answers(box: Sandbox) -> None:
+    with socket.create_connection((box.ends["host"], box.ends["imap"]), 20) as sock:
+        sock.sendall(b"a LOGIN alice secret\r\nb SELECT INBOX\r\nc LOGOUT\r\n")
+        sock.shutdown(socket.SHUT_WR)
+        heard = sock.makefile("rb").read()
+    for wanted in (b"a OK [CAPABILITY ", b"b OK [READ-WRITE]", b"c OK "):
+        assert wanted in heard
+
+
 def test_terms_of_stdlib(box: Sandbox) -> None:
     """imaplib, with everything it knows."""
     client = box.imap("frank", "imaps")

@@ -4,6 +4,7 @@ from __future__ import annotations
 import imaplib
 import os
 import signal
+import socket
 import subprocess
 import sys
 
@@ -93,6 +94,7 @@ def test_all_sessions_of_a_user_share_one_process_of_theirs(stage: Stage) -> Non
 def test_what_is_said_behind_the_login_is_heard(stage: Stage) -> None:
     imap = imaplib.IMAP4("127.0.0.1", stage.ports["imap"], timeout=START_S)
     imap.send(b"a LOGIN ben {2+}\r\npw\r\nb EXAMINE INBOX\r\nc APPEND INBOX {4+}\r\nx: \n\r\nd LOGOUT\r\n")
+    imap.sock.shutdown(socket.SHUT_WR)                  # who says no more still hears the answers
     heard = imap.file.read()
     for wanted in (b"a OK [CAPABILITY ", b"b OK [READ-ONLY]", b"c OK [APPENDUID ", b"d OK "):
         assert wanted in heard

@@ -348,6 +348,15 @@ def opens(daemon: Alone) -> bool:
         return peer.reply()[0] == 220
 
 
+def test_who_says_no_more_still_hears_the_answers(plain: Alone) -> None:
+    """A script that pipes a whole session into the socket: without its 250 it would send the message again."""
+    with ready(plain) as peer:
+        peer.sock.sendall(TO_ALICE + b"Subject: x\r\n\r\nx\r\n.\r\n" + TO_ALICE + b"Subject: y\r\n\r\ny\r\n.\r\nNOOP\r\n")
+        peer.sock.shutdown(socket.SHUT_WR)
+        assert [peer.reply()[0] for _ in range(10)] == [250, 250, 354, 250, 250, 250, 354, 250, 250, 0]
+    assert len(plain.queued(INTAKE)) == 2
+
+
 def test_gone_in_the_middle(plain: Alone) -> None:
     for wire in (TO_ALICE, TO_ALICE + b"x\r\n" * 10, TO_ALICE + b"x" * 600_000, TO_ALICE + b"x\r\n.\r"):
         with ready(plain) as peer:

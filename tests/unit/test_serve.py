@@ -1,5 +1,6 @@
 """serve and wire: sockets, TLS, workers and helpers of every network daemon, with a small daemon as a real process (tests/echo.py)."""
 import os
+import select
 import signal
 import socket
 import ssl
@@ -92,6 +93,21 @@ def test_what_the_peer_takes_slowly_arrives_whole(daemon):
     sock.sendall(b"MANY\r\n")
     assert read_exactly(sock, BIG_OCTETS) == b"y" * BIG_OCTETS
     assert ask(sock, b"hello") == b"hello\r\n"
+
+
+def test_who_does_not_read_is_not_heard(daemon):
+    """Or a stranger who asks for ever and never reads fills the memory."""
+    sock, _ = daemon.connect()
+    sock.settimeout(2)
+    octets = 0
+    with pytest.raises(TimeoutError):
+        while octets < 48 << 20:
+            octets += sock.send(b"12345678901234567890\r\n" * 4096)
+    while sock.recv(1 << 20):
+        if not select.select([sock], [], [], 0.5)[0]:
+            break
+    sock.sendall(b"\r\nhello\r\n")
+    assert sock.recv(1000).endswith(b"hello\r\n")
 
 
 def test_starttls_and_tls_from_the_first_byte(daemon):
@@ -187,6 +203,24 @@ def test_stopping_says_goodbye_and_leaves_no_process(daemon):
     assert sock.recv(100) == b"421 stopping\r\n"
     assert daemon.process.wait(10) == 0
     assert not [pid for pid in children if os.path.exists(f"/proc/{pid}")]
+
+
+def test_nobody_is_let_in_while_a_session_takes_its_time_to_end(daemon):
+    (staying, _), (other, _) = daemon.connect(), daemon.connect()
+    assert ask(staying, b"STAY") == b"250 ok\r\n"
+    daemon.process.send_signal(signal.SIGTERM)
+    assert other.recv(100) == b"421 stopping\r\n"
+    end = time.monotonic() + 3                          # long before the staying session is cut off
+    while True:
+        try:
+            socket.create_connection(("127.0.0.1", daemon.smtp), 10).close()
+        except OSError:
+            break
+        assert time.monotonic() < end
+        time.sleep(0.02)
+    assert ask(staying, b"hello") == b"hello\r\n"
+    staying.close()
+    assert daemon.process.wait(10) == 0
 
 
 def test_children_die_with_their_parent(daemon):
