@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from pymta.message.address import Path
 from pymta.outcome import Outcome
 from pymta.proto import sasl
+from pymta.proto.smtp_params import Wishes
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,6 +19,7 @@ class Limits:
     line_octets: int = 2048             # of a command line with its CRLF; RFC 5321 §4.5.3.1.4 wants 512, extensions more
     line_octets_max: int = 16384        # of any line, those of AUTH included; beyond it the session is closed
     gather_octets: int = 256 << 10      # a text up to this size comes in one piece
+    mails: int = 0                      # MAIL commands in one session; 0: any number
 
 
 # ---- events (mutable only because frozen ones take three times as long to make) ---------------------------------------
@@ -31,19 +33,21 @@ class Hello:
 
 @dataclass(slots=True)
 class Sender:
-    """MAIL.  size_octets: what SIZE= promised, or 0; parameters: keyword in upper case -> value."""
+    """MAIL.  size_octets: what SIZE= promised, or 0; parameters: keyword in upper case -> value; wishes: what they mean."""
 
     path: Path
     size_octets: int = 0
     parameters: dict[bytes, bytes] = field(default_factory=dict)
+    wishes: Wishes | None = None
 
 
 @dataclass(slots=True)
 class Recipient:
-    """RCPT."""
+    """RCPT.  notes: what the parameters mean, as (name, value) for the queue file."""
 
     path: Path
     parameters: dict[bytes, bytes] = field(default_factory=dict)
+    notes: tuple[tuple[bytes, bytes], ...] = ()
 
 
 @dataclass(slots=True)
@@ -59,6 +63,18 @@ class EndOfData:
 
     text: bytes
     size_octets: int
+
+
+@dataclass(slots=True)
+class Forgotten:
+    """RSET after a part of a text (BDAT): the text is void."""
+
+
+@dataclass(slots=True)
+class XClient:
+    """A front end names its client; attributes as of xclient.parse.  Answered with OK: the session begins again."""
+
+    attributes: dict[bytes, str]
 
 
 @dataclass(slots=True)
@@ -89,4 +105,4 @@ class Close:
     why: str = ""
 
 
-Event = Hello | Sender | Recipient | Content | EndOfData | StartTls | Login | Refused | Close
+Event = Hello | Sender | Recipient | Content | EndOfData | Forgotten | XClient | StartTls | Login | Refused | Close

@@ -71,7 +71,8 @@ WHOLE = (b"EHLO client.example\r\nMAIL FROM:<ann@client.example> SIZE=10 BODY=8B
 @pytest.mark.parametrize("cut", [lambda wire: [wire], one_at_a_time])
 def test_a_mail(cut) -> None:
     events, said = drive(server(), *cut(WHOLE))
-    assert events == [Hello(b"EHLO", b"client.example"), Sender(ANN_WITH_PARAMETERS, 10, {b"SIZE": b"10", b"BODY": b"8BITMIME"}),
+    assert events == [Hello(b"EHLO", b"client.example"), Sender(ANN_WITH_PARAMETERS, 10, {b"SIZE": b"10", b"BODY": b"8BITMIME"},
+                                                                  smtp.smtp_params.Wishes(10, {"body": "8BITMIME"})),
                       Recipient(BOB), EndOfData(b"Subject: x\n\n.dot\n", 20), Close("")]
     assert codes(said) == [250, 250, 250, 354, 250, 221]
 
@@ -84,8 +85,8 @@ def test_greeting_and_extensions() -> None:
     session.greet()
     assert session.take() == b"220 mx.example.test ESMTP\r\n"
     _, said = drive(session, b"EHLO a\r\n")
-    assert said == (b"250-mx.example.test\r\n250-PIPELINING\r\n250-SIZE 1000\r\n250-8BITMIME\r\n250-ENHANCEDSTATUSCODES\r\n"
-                    b"250 STARTTLS\r\n")                # no AUTH without TLS
+    assert said == (b"250-mx.example.test\r\n250-PIPELINING\r\n250-SIZE 1000\r\n250-8BITMIME\r\n250-SMTPUTF8\r\n250-CHUNKING\r\n250-DSN\r\n"
+                    b"250-LIMITS RCPTMAX=1000\r\n250-ENHANCEDSTATUSCODES\r\n250 STARTTLS\r\n")                # no AUTH without TLS
     _, said = drive(session, b"STARTTLS\r\n", b"EHLO a\r\n")
     assert said.endswith(b"250 AUTH PLAIN LOGIN\r\n") and b"STARTTLS" not in said
     assert drive(server(), b"HELO a\r\n")[1] == b"250 mx.example.test\r\n"
@@ -134,7 +135,7 @@ REFUSED_MAIL = [
     (b"MAIL FROM:<ann@client.example> SIZE=-1", 501), (b"MAIL FROM:<ann@client.example> SIZE", 501),
     (b"MAIL FROM:<ann@client.example> SIZE=" + b"9" * 400, 501), (b"MAIL FROM:<ann@client.example> SIZE=1 SIZE=1", 501),
     (b"MAIL FROM:<ann@client.example> BODY=BINARYMIME", 501), (b"MAIL FROM:<ann@client.example> =", 501), (b"MAIL FROM:<postmaster>", 553),
-    (b"MAIL FROM:<ann@client.example> RET=FULL", 555), (b"MAIL FROM:<ann@client.example> SMTPUTF8", 555), (b"MAIL FROM:ann@client.example", 553),
+    (b"MAIL FROM:<ann@client.example> FOO=FULL", 555), (b"MAIL FROM:<ann@client.example> HOLDFOR=1", 555), (b"MAIL FROM:ann@client.example", 553),
     (b"MAIL FROM:<ann@client.example> \x00", 501), (b"AUTH", 504), (b"AUTH FOO", 504), (b"AUTH PLAIN !!", 501), (b"AUTH PLAIN =", 501),
     (b"STARTTLS", 503),
 ]
