@@ -62,7 +62,7 @@ class ForkedCrew(Crew):
 
     def __init__(self, uid: int, gid: int, copies: list[Copy]) -> None:
         super().__init__(copies)
-        ends = []
+        ends: list[int] = []
         try:
             ends += os.pipe()
             ends += os.pipe()

@@ -25,13 +25,15 @@ PROBE_PATIENCE_S = 1800.0   # longer than any honest attempt takes
 @dataclass
 class Dead:
     """fails: probes that failed in a row; next_probe: seconds since 1970; probing: a message of it is in todo/ (should nothing
-    be heard of it, another follows at next_probe); why: the last answer; next_end: when a lifetime ends or a warning is due."""
+    be heard of it, another follows at next_probe); why: the last answer; next_end: when a lifetime ends or a warning is due; late: whether
+    the lifetime of some has ended that have not been tried often enough (the clock jumped, the host was away): another probe decides."""
 
     fails: int
     next_probe: float
     why: str
     probing: bool = False
     next_end: float | None = None
+    late: bool = False
 
 
 class Parking:
@@ -82,6 +84,8 @@ class Parking:
         dead.why, dead.probing = why, False
         dead.fails += 1
         dead.next_probe = now + self.schedule.wait_s(dead.fails, destination)
+        if dead.late:
+            dead.next_end = now
 
     def up(self, destination: str) -> None:
         """It answers again: let everything go."""
@@ -107,6 +111,7 @@ class Parking:
 
     def due(self, now: float, repeatable: Callable[..., bool], warn: Callable[[str, Message], None]) -> None:
         """Send the probes whose time has come; return or announce what is too late."""
+        self._correct(now)
         for destination, dead in list(self.dead.items()):
             if (dead.next_end is not None and dead.next_end <= now) or dead.next_probe <= now:
                 self._look(destination, dead, now, repeatable, warn)
@@ -115,6 +120,7 @@ class Parking:
               warn: Callable[[str, Message], None]) -> None:
         names = self._names(destination)
         left = []
+        was_late, dead.late = dead.late, False
         for name in names:
             path = f"{TOP}/{destination}/{name}"
             age = now - _birth(name)
@@ -126,6 +132,8 @@ class Parking:
         dead.next_end = min(map(self._end, left), default=None)
         if dead.next_end is not None and dead.next_end <= now:
             dead.next_end = None                        # bounces' end has passed for mail that is none: the probes look again
+        if dead.late and not was_late and not dead.probing:
+            dead.next_probe = min(dead.next_probe, now)
         if not left:
             del self.dead[destination]
             repeatable(durable.rmdir, f"{TOP}/{destination}")
@@ -134,7 +142,8 @@ class Parking:
 
     def _old(self, path: str, dead: Dead, now: float, warn: Callable[[str, Message], None]) -> None:
         with Message(path) as message:
-            over = now >= message.birth + self.schedule.lifetime(message.null_sender)
+            over = self.schedule.expired(now, message.birth, max(dead.fails, message.attempts), message.null_sender)
+            dead.late |= not over and now >= message.birth + self.schedule.lifetime(message.null_sender)
             if not over and self.schedule.warn(now, message.birth):
                 if not any(record.word == "deferred" for record in message.records):
                     message.append([Record(message.attempts, int(now), number, "deferred", "4.4.1", dead.why) for number in message.owed],
@@ -150,7 +159,14 @@ class Parking:
         dead.next_probe = clock.now() + PROBE_PATIENCE_S
         durable.rename(path, f"todo/remote/{os.path.basename(path)}")
 
+    def _correct(self, now: float) -> None:
+        """After the clock was set back, what was to be in minutes would be in days."""
+        for dead in self.dead.values():
+            if dead.next_probe > now + max(self.schedule.longest_wait_s, PROBE_PATIENCE_S):
+                dead.next_probe = now
+
     def next_due(self) -> float | None:
+        self._correct(clock.now())
         times = [dead.next_probe for dead in self.dead.values()]
         times += [dead.next_end for dead in self.dead.values() if dead.next_end is not None]
         return min(times, default=None)

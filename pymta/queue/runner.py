@@ -30,6 +30,7 @@ from pymta.queue.returns import Returns
 from pymta.settings import Settings
 
 SMTPD, OWN = "in/smtpd/new", "in/qrun/new"
+_SET_BACK_S = 60.0
 _SETTLED_NS = 100_000_000           # a directory changed less than this ago may change again without a new time
 
 
@@ -305,8 +306,8 @@ class Runner:
     def due(self, now: float) -> None:
         """Put what is due now where it is worked on."""
         for name in sorted(names("later")):
-            if _bucket_time(name) > now:
-                break
+            if self._bucket_due(name, now) > now:
+                continue
             for file_name in names(f"later/{name}"):
                 self._repeatable(self._take_due, f"later/{name}/{file_name}")
             if not self._repeatable(durable.rmdir, f"later/{name}") or os.path.lexists(f"later/{name}"):
@@ -334,10 +335,23 @@ class Runner:
             changed_ns = os.stat("later").st_mtime_ns
         except FileNotFoundError:
             return None
-        if changed_ns != self._listed_ns:
-            self._first = min((_bucket_time(name) for name in names("later") if name not in self._stuck), default=None)
+        now = clock.now()
+        if changed_ns != self._listed_ns or self._first is not None and self._first > now + self.schedule.longest_wait_s:
+            self._first = min((self._bucket_due(name, now) for name in names("later") if name not in self._stuck), default=None)
             self._listed_ns = changed_ns if clock.now() * 1e9 - changed_ns > _SETTLED_NS else -1
         return self._first
+
+    def _bucket_due(self, name: str, now: float) -> float:
+        """When a bucket is due.  One that lies further ahead than anything is put off, and was filled in the future, was filled before the
+        clock was set back: it is due now.  (An admin may make one as far ahead as he likes.)"""
+        time = _bucket_time(name)
+        if time > now + self.schedule.longest_wait_s:
+            try:
+                if os.stat(f"later/{name}").st_mtime > now + _SET_BACK_S:
+                    return 0.0
+            except FileNotFoundError:
+                pass
+        return time
 
 
 def _bucket_time(name: str) -> float:

@@ -45,8 +45,18 @@ class Schedule:
         return end if now < end < at else at
 
     def expired(self, now: float, birth: float, attempts: int, null_sender: bool) -> bool:
-        """Whether to give up.  The age alone does not do it: a clock that jumped must not return everything at once."""
-        return now >= birth + self.lifetime(null_sender) and attempts >= min(2, len(self.waits_s) + 1)
+        """Whether to give up.  The age alone does not do it: a clock that jumped, or a host that was away, must not return everything at once."""
+        return now >= birth + self.lifetime(null_sender) and attempts >= self.tries(null_sender)
+
+    def tries(self, null_sender: bool) -> int:
+        """How many attempts must have been made before it is given up: as many of queue.retry as fit into the lifetime."""
+        lifetime_s = self.lifetime(null_sender)
+        return max(2, 1 + sum(sum(self.waits_s[:number + 1]) < lifetime_s for number in range(len(self.waits_s))))
+
+    @property
+    def longest_wait_s(self) -> float:
+        """Nothing is ever put off for longer than this."""
+        return max(self.wait_max_s, *self.waits_s) * 1.1 + self.step_s
 
     def warn(self, now: float, birth: float) -> bool:
         """Whether the sender should have been told by now that the message is late."""

@@ -101,13 +101,13 @@ def test_what_is_tried_for_too_long_is_returned(box, monkeypatch):
     id = box.accept(b"bob@example.test", [b"x@remote.test"])
     runner, local = run(box)
     start = clock.now()
-    for wait in (0, 6 * 86400):
+    for wait in (0, 600, 3600, 86400, 6 * 86400):
         monkeypatch.setattr(clock, "now", lambda: start + wait)
         runner.due(clock.now())
         box.report_remote(f"{id}.remote", (0, "deferred", "4.2.0", "451 greylisted"))
         runner.look()
-    local.look()
-    bounce, = box.mail("bob")
+        local.look()
+    bounce = box.mail("bob")[-1]                        # the first says that it is late
     assert b"451 greylisted" in bounce and b"5.4.7" in bounce
     assert box.queue() == []
 
@@ -185,16 +185,23 @@ def test_parked_mail_is_probed_after_a_restart(box):
 
 
 def test_parked_mail_is_returned_when_its_lifetime_ends(box, monkeypatch):
-    id = box.accept(b"bob@example.test", [b"x@remote.test"])
+    ids = [box.accept(b"bob@example.test", [b"x@remote.test"]) for _ in range(2)]
     runner, local = run(box)
-    box.report_remote(f"{id}.remote", (0, "deferred", "4.4.1", "connection refused"), down=True)
+    for id in ids:
+        box.report_remote(f"{id}.remote", (0, "deferred", "4.4.1", "connection refused"), down=True)
     runner.look()
     start = clock.now()
+    for wait in (900, 3600, 86400, 2 * 86400):          # probes
+        monkeypatch.setattr(clock, "now", lambda: start + wait)
+        runner.due(clock.now())
+        name, = os.listdir("todo/remote")
+        box.report_remote(name, (0, "deferred", "4.4.1", "connection refused"), down=True)
+        runner.look()
     monkeypatch.setattr(clock, "now", lambda: start + 5 * 86400 + 1)
     runner.due(clock.now())
     local.look()
-    bounce, = box.mail("bob")
-    assert b"connection refused" in bounce and box.queue() == []
+    bounces = [data for data in box.mail("bob") if b"Action: failed" in data]
+    assert len(bounces) == 2 and all(b"connection refused" in data for data in bounces) and box.queue() == []
 
 
 def test_a_torn_file_is_set_aside_with_its_reason(box):
