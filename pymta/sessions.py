@@ -239,6 +239,7 @@ class Relay(Session):
         self._out += data
         if idle:
             self._pass_on()
+        self.wire.acknowledge()                                     # nobody here knows whether an answer is near
         if len(self._out) > _HIGH_WATER_OCTETS:
             self.wire.pause()
 

@@ -115,6 +115,8 @@ class MailSession(Session):
             ahead = self._engine.pending
         if not self._working:
             self._work()
+            if not self._working and self._engine is not None and self._engine.pending:
+                self.wire.acknowledge()
         elif ahead > _AHEAD_OCTETS:
             self.wire.pause()
 
