@@ -33,6 +33,7 @@ EVENTS: dict[str, tuple[int, str]] = {
     "defer": (5, "a recipient could not be served now; wait_s seconds until the next try"),
     "bounce": (5, "a recipient can never be served; the sender is told if there is one"),
     "delayed": (6, "the sender was told that the message is late"),
+    "receipt": (6, "the sender is told that a recipient has the message, as he has asked for"),
     "park": (5, "a destination does not answer: its mail waits as a whole"),
     "unpark": (5, "a destination answers again: its mail goes on"),
     "hold": (5, "a message was set aside in hold/ until the admin decides"),

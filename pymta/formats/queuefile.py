@@ -19,7 +19,8 @@ Pymta-To one that nobody has routed yet (drops of pymta-inject only).
 
 size counts envelope and message, lines the LFs in them; crc is the CRC-32 (zlib) of the message followed by the envelope with
 eight zeros in the place of crc.  A file shorter than size, or with another crc, is torn: it was never acknowledged.
-Records are what has been tried; each begins with the CRC-32 of the rest of its line, and a torn one counts for nothing.
+Records are what has been tried; each begins with the CRC-32 of the rest of its line, started from 1 instead of 0 where the next line
+belongs to it: such lines count together or, where one of them is torn, not at all.
 recipient is the number of the recipient in the envelope, from 0, or * for the message as a whole.
 
 Written by the program an intake is named after; records only by pymta-qrun.  If lost: the message is lost.
@@ -209,28 +210,37 @@ FINAL_WORDS = frozenset(("delivered", "failed", "moved"))
 WORDS = FINAL_WORDS | {"deferred", "delayed", "probe"}
 
 
-def encode_record(record: Record) -> bytes:
+def encode_record(record: Record, *, more: bool = False) -> bytes:
+    """One line.  more: the next one belongs to it."""
     which = "*" if record.recipient is None else str(record.recipient)
     text = " ".join(record.text.split())
     rest = f"{record.attempt} {record.when} {which} {record.word} {record.status} {text}".encode("utf-8", "backslashreplace")
-    return b"%08x %s\n" % (crc32(rest), rest)
+    return b"%08x %s\n" % (crc32(rest, int(more)), rest)
+
+
+def encode_records(records: list[Record]) -> bytes:
+    """Lines that count together or not at all."""
+    return b"".join([encode_record(record, more=True) for record in records[:-1]] + list(map(encode_record, records[-1:])))
 
 
 def decode_records(tail: bytes) -> tuple[list[Record], int]:
-    """(records, length of the part of tail that is whole): reading stops at the first damaged line."""
+    """(records, length of the part of tail that is whole): reading stops at the first damaged line, and what belongs to it is not whole."""
     records: list[Record] = []
-    good = 0
+    good = at = whole = 0
     for line in tail.split(b"\n")[:-1]:
         crc, _, rest = line.partition(b" ")
         try:
-            if int(crc, 16) != crc32(rest):
+            more = int(crc, 16) == crc32(rest, 1)
+            if not more and int(crc, 16) != crc32(rest):
                 break
             attempt, when, which, word, status, text = rest.decode("utf-8").split(" ", 5)
             records.append(Record(int(attempt), int(when), None if which == "*" else int(which), word, status, text))
         except ValueError:
             break
-        good += len(line) + 1
-    return records, good
+        at += len(line) + 1
+        if not more:
+            good, whole = at, len(records)
+    return records[:whole], good
 
 
 def read_records(fd: int, envelope: Envelope) -> tuple[list[Record], int]:

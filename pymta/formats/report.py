@@ -3,24 +3,28 @@
     file  = *(line LF)
     line  = name SP attempt SP recipient SP word SP status SP destination SP text
     word  = "delivered" / "deferred" / "failed" / "hold" / "corrupt"      ; of a recipient (for corrupt: "-")
+          / "relayed"                                                     ; delivered, and the sender is to be told: RFC 3461 §5.2.2
           / "up" / "down"                                                 ; of a destination (name, attempt, recipient: "-")
 
     1ga4gc1sg00c0td.remote 2 0 deferred 4.4.1 mx.b.example no host answers: connection refused
 
-Written by pymta-local and pymta-remote only where there is something to say: what was delivered to everybody has simply
-left todo/.  Read and removed by pymta-qrun.  If lost: the attempt is made again (pymta-local knows from its markers what it has
+text is for people; what another host said is "HOST[IP] said: " and its reply: `reply` takes them apart again.
+
+Written by pymta-local and pymta-remote only where there is something to say: what was delivered to everybody, and of which nobody
+wants to hear, has simply left todo/.  Read and removed by pymta-qrun.  If lost: the attempt is made again (pymta-local knows from its markers what it has
 delivered).  A line that cannot be read is skipped.
 """
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
 from pymta import clock, durable
 from pymta.formats import queuefile
 
-RECIPIENT_WORDS = frozenset(("delivered", "deferred", "failed", "hold", "corrupt"))
+RECIPIENT_WORDS = frozenset(("delivered", "relayed", "deferred", "failed", "hold", "corrupt"))
 WORDS = RECIPIENT_WORDS | {"up", "down"}
 _ids = queuefile.Ids()
 
@@ -61,6 +65,15 @@ def decode(data: bytes) -> list[Entry]:
         except ValueError:
             continue
     return entries
+
+
+_REPLY = re.compile(r"(\S{1,255})\[([0-9A-Fa-f.:]+)\]( said)?: (.*)", re.DOTALL)
+
+
+def reply(text: str) -> tuple[str, str, bool]:
+    """(host, the rest, whether that is the host's own reply) of a text; ("", text, False) where no host is named."""
+    found = _REPLY.fullmatch(text)
+    return (found[1], found[4], bool(found[3])) if found else ("", text, False)
 
 
 def write(spool: str, writer: str, entries: list[Entry], *, sync: bool = False) -> str:

@@ -134,6 +134,29 @@ def is_domain(domain: bytes, *, utf8: bool = False) -> bool:
     return all(0 < len(label) <= LABEL_MAX_OCTETS and label[:1] != b"-" and label[-1:] != b"-" for label in domain.split(b"."))
 
 
+def ascii_domain(domain: str) -> str:
+    """The A-label form of a domain with letters beyond ASCII (RFC 5890 §2.3.2.1, mapped as in UTS 46 without transitional rules, so that
+    a sharp s stays itself); any other as it is.  Total: whether such a name exists is for the DNS to say."""
+    if domain.isascii():
+        return domain
+    from unicodedata import normalize
+    flat = normalize("NFKC", normalize("NFKC", domain).lower()).replace("\u3002", ".")
+    labels = [label if label.isascii() else "xn--" + label.encode("punycode").decode("ascii") for label in flat.split(".")]
+    return ".".join(labels)
+
+
+def ascii_form(address: bytes) -> bytes:
+    """The address with its domain in A-labels, where only its domain is not ASCII; any other as it is."""
+    local, domain = split(address)
+    if address.isascii() or not local.isascii():
+        return address
+    try:
+        mapped = ascii_domain(domain.decode("utf-8")).encode("ascii")
+    except UnicodeError:
+        return address
+    return b"%s@%s" % (local, mapped) if is_domain(mapped) else address
+
+
 def literal_ip(domain: bytes) -> str:
     """The IP address in an address literal, as text; "" if domain is none."""
     if domain[:1] != b"[" or domain[-1:] != b"]":

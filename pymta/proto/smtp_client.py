@@ -32,20 +32,28 @@ from pymta.proto.stuffing import Stuffing
 
 TOO_BIG_FOR_PEER = Outcome(552, "5.3.4", 65, "message too big for the other host")
 NEEDS_SMTPUTF8 = Outcome(553, "5.6.7", 65, "the other host takes no addresses outside ASCII")
-
+HEADER_NEEDS_SMTPUTF8 = Outcome(554, "5.6.7", 65, "the other host takes no header outside ASCII, and this message has one")
 
 _ONE_LINE = frozenset(range(32)) | {127}
+_NO_WORD = _ONE_LINE | {32}
 
 
 @dataclass(frozen=True, slots=True)
 class Transaction:
     """sender, recipients: addresses without <>, bytes; wire_octets: the message's size with CR LF, before dot stuffing;
-    eight_bit: whether it holds bytes above 127."""
+    eight_bit: whether it holds bytes above 127; utf8: whether its header does, as RFC 6532 lets it.
+
+    What RFC 3461 adds, said to a peer that has DSN: ret, envid: RET= and ENVID= (xtext), b"" without; wishes: for each recipient NOTIFY=
+    and ORCPT=, either b"" without; empty if no recipient has any."""
 
     sender: bytes
     recipients: tuple[bytes, ...]
     wire_octets: int
     eight_bit: bool
+    utf8: bool = False
+    ret: bytes = b""
+    envid: bytes = b""
+    wishes: tuple[tuple[bytes, bytes], ...] = ()
 
 
 # ---- events -----------------------------------------------------------------------------------------------------------
@@ -159,6 +167,9 @@ class SmtpClient:
         for address in (transaction.sender, *transaction.recipients):
             if not _ONE_LINE.isdisjoint(address):
                 raise ValueError(f"control byte in an address: {address!r}")
+        for word in (transaction.ret, transaction.envid, *(word for pair in transaction.wishes for word in pair)):
+            if not word.isascii() or not _NO_WORD.isdisjoint(word):
+                raise ValueError(f"not a parameter of DSN: {word!r}")
         self._transaction = transaction
         self._owed = [True] * len(transaction.recipients)
         self._accepted = []
@@ -282,6 +293,8 @@ class SmtpClient:
         unicode_ok = b"SMTPUTF8" in self.extensions
         if not unicode_ok and not transaction.sender.isascii():
             self._rest(NEEDS_SMTPUTF8, False, events)
+        if not unicode_ok and transaction.utf8:         # RFC 6531 §3.2
+            self._rest(HEADER_NEEDS_SMTPUTF8, False, events)
         for number, address in enumerate(transaction.recipients):
             if not unicode_ok and not address.isascii():
                 self._result(number, NEEDS_SMTPUTF8, False, events)
@@ -293,7 +306,8 @@ class SmtpClient:
             add((b"RSET\r\n", "RSET", self._on_rset, 0))
         add((b"MAIL FROM:<%s>%s\r\n" % (transaction.sender, self._parameters(transaction)), "MAIL", self._on_mail, 0))
         for number in named:
-            add((b"RCPT TO:<%s>\r\n" % transaction.recipients[number], "RCPT", self._on_recipient, number))
+            add((b"RCPT TO:<%s>%s\r\n" % (transaction.recipients[number], self._wishes(transaction, number)), "RCPT", self._on_recipient,
+                 number))
         add((b"DATA\r\n", "DATA", self._on_data, 0))
 
     def _parameters(self, transaction: Transaction) -> bytes:
@@ -302,9 +316,19 @@ class SmtpClient:
             words += b" SIZE=%d" % transaction.wire_octets
         if b"8BITMIME" in self.extensions and transaction.eight_bit:
             words += b" BODY=8BITMIME"
-        if not all(address.isascii() for address in (transaction.sender, *transaction.recipients)):
-            words += b" SMTPUTF8" if b"SMTPUTF8" in self.extensions else b""
+        if b"SMTPUTF8" in self.extensions and (
+                transaction.utf8 or not all(address.isascii() for address in (transaction.sender, *transaction.recipients))):
+            words += b" SMTPUTF8"
+        if b"DSN" in self.extensions:                   # RFC 3461 §5.2.1
+            words += b" RET=" + transaction.ret if transaction.ret else b""
+            words += b" ENVID=" + transaction.envid if transaction.envid else b""
         return words
+
+    def _wishes(self, transaction: Transaction, number: int) -> bytes:
+        if not transaction.wishes or b"DSN" not in self.extensions:
+            return b""
+        notify, orcpt = transaction.wishes[number]
+        return (b" NOTIFY=" + notify if notify else b"") + (b" ORCPT=" + orcpt if orcpt else b"")
 
     def _run(self, events: list[Event]) -> None:
         """Say what may be said now of the script; notice when there is nothing left of the transaction."""

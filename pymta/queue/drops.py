@@ -17,17 +17,18 @@ from pymta.formats import queuefile
 from pymta.formats.queuefile import LOCAL, SHARDS, Envelope, Ids, Recipient
 from pymta.message import header
 from pymta.outcome import Outcome
+from pymta.queue import wishes
 from pymta.queue.handover import Handover, hand_over
 from pymta.queue.intake import Draft
 from pymta.queue.message import HEADER_MAX_OCTETS, Message, shown
 from pymta.queue.places import names
-from pymta.queue.returns import Returns
+from pymta.queue.returns import News, Returns
 from pymta.settings import Settings
 
 DROPS = "in/inject/new"
 _TMP_MAX_AGE_S = 86400
 _TIDY_S = 3600.0
-_FACTS = ("ret", "envid", "body")       # what a program may say of its message as a whole
+_FACTS = ("ret", "envid", "body", "utf8")       # what a program may say of its message as a whole
 _JOBS_A_BATCH = 64
 _NEVER = (errno.ELOOP, errno.ENXIO, errno.EACCES, errno.EPERM, errno.EISDIR)     # what is no drop; anything else is trouble of ours
 
@@ -94,8 +95,8 @@ class Drops:
                     self.settings.host.encode("ascii", "replace"), uid, new.id.encode(), header.date(clock.now()))
                 drafts.append(self._copy(new, message, stamp))
             if failed:
-                fates = [(recipient, ending.because(f"{shown(recipient.address)}: {ending.text}")) for recipient, ending in failed]
-                drafts += self.returns.drafts(message, fates, facts["src"], new.id)
+                news = [News(recipient, ending.because(f"{shown(recipient.address)}: {ending.text}")) for recipient, ending in failed]
+                drafts += self.returns.drafts(message, news, facts["src"], new.id)
             if failed and not envelope.sender:              # nobody to tell: it is kept for the admin to see
                 note = (b"Pymta-Hold", b"a local program sent this with an empty reverse-path to an address that does not exist")
                 lost = [Recipient(LOCAL, recipient.address, (note,)) for recipient, _ in failed]
@@ -121,9 +122,9 @@ class Drops:
         for recipient in message.envelope.recipients:
             answer = self.router.resolve(recipient.address, sender=message.envelope.sender)
             if not isinstance(answer, Outcome):
-                wishes = tuple(note for note in recipient.notes if note[0] == b"Pymta-Notify")
+                asked = tuple(note for note in recipient.notes if note[0] in (wishes.NOTIFY, wishes.ORCPT))
                 for each in answer:
-                    final.setdefault((each.kind, each.address), Recipient(each.kind, each.address, each.notes + wishes))
+                    final.setdefault((each.kind, each.address), Recipient(each.kind, each.address, each.notes + asked))
             elif answer.temporary:                      # a bad alias line, a users file nobody can read: it waits for the admin's mend
                 raise OSError(errno.EAGAIN, f"{shown(recipient.address)}: {answer.text}")
             else:

@@ -15,7 +15,7 @@ from pymta import accounts, clock, durable, log, outcome
 from pymta.formats import queuefile, report
 from pymta.formats.queuefile import LOCAL, Envelope
 from pymta.outcome import Outcome
-from pymta.queue import as_user, delivery, places
+from pymta.queue import as_user, delivery, places, wishes
 from pymta.queue.delivery import Copy
 from pymta.queue.message import shown
 from pymta.settings import Settings
@@ -60,12 +60,22 @@ class Local:
     def start(self) -> None:
         """Read the intents of batches that a crash cut off, work everything off, and forget them."""
         report.tidy(".", "local")
+        self._read_unread()
         batches = sorted(os.listdir(PUBLISHING))
         for name in batches:
             with open(f"{PUBLISHING}/{name}", encoding="ascii", errors="replace") as file:
                 self.noted.update(file.read().split("\n")[:-1])
         self.look()
         self._forget(batches)
+
+    def _read_unread(self) -> None:
+        """What was reported before a crash and the runner has not read yet was delivered then, and its intents may have gone."""
+        for path in (f"report/local/new/{name}" for name in os.listdir("report/local/new")):
+            try:
+                with open(path, "rb") as file:
+                    self.reported.update((entry.name, path) for entry in report.decode(file.read()))
+            except OSError as error:
+                log.event("trouble", what=f"cannot read {path}", why=error.strerror or str(error), remedy="see its owner and mode")
 
     def look(self) -> None:
         """Deliver whatever stands in todo/local."""
@@ -135,7 +145,7 @@ class Local:
         """Deliver by rename if that can be; True if the file needs nothing more here."""
         envelope = file.envelope
         recipient = envelope.recipients[0]
-        if len(envelope.recipients) != 1 or recipient.kind != LOCAL or self.uid == 0:
+        if len(envelope.recipients) != 1 or recipient.kind != LOCAL or self.uid == 0 or _wants_receipt(recipient):
             return False
         try:
             mailbox = self.accounts.find(recipient.address.decode("utf-8"))
@@ -276,7 +286,9 @@ class Local:
                 if ending.delivered:
                     log.event("deliver", id=file.envelope.id, rcpt=f"<{shown(file.envelope.recipients[number].address)}>",
                               size=file.envelope.size_octets)
-            if not file.why and all(ending.delivered for ending in file.endings.values()):
+            receipt = bool(file.envelope.sender) and any(
+                ending.delivered and _wants_receipt(file.envelope.recipients[number]) for number, ending in file.endings.items())
+            if not file.why and not receipt and all(ending.delivered for ending in file.endings.values()):
                 gone.append(file)
                 continue
             told.append(file)
@@ -314,6 +326,12 @@ class Local:
     def _report(self, entries: list[report.Entry]) -> None:
         path = report.write(".", "local", entries, sync=True)
         self.reported.update((entry.name, path) for entry in entries)
+
+
+def _wants_receipt(recipient: queuefile.Recipient) -> bool:
+    """Whether the sender wants to hear of the delivery: then the runner must, and what is renamed into a mailbox leaves nothing behind that
+    could tell it so after a crash.  Such mail is copied."""
+    return bool(recipient.notes) and wishes.wants(recipient, "SUCCESS")
 
 
 def _held(recipient: queuefile.Recipient) -> str:

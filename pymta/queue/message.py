@@ -56,10 +56,10 @@ class Message:
         return not self.envelope.sender
 
     def append(self, records: list[Record], *, sync: bool) -> None:
-        """Add records; a torn tail that a crash left is cut off first."""
+        """Add records, all of them or none over any crash; a torn tail that one left is cut off first."""
         if os.fstat(self.fd).st_size > self._end:
             durable.truncate(self.path, self._end)
-        data = b"".join(map(queuefile.encode_record, records))
+        data = queuefile.encode_records(records)
         try:
             durable.append(self.path, data, sync=sync)
         except OSError:                                 # some may stand there all the same

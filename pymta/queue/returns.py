@@ -2,14 +2,30 @@
 from __future__ import annotations
 
 import errno
+from collections.abc import Mapping
+from typing import NamedTuple
 
-from pymta import clock, log
-from pymta.formats.queuefile import LOCAL, Envelope, Ids, Recipient
+from pymta import clock, log, outcome
+from pymta.formats import report
+from pymta.formats.queuefile import LOCAL, Envelope, Ids, Recipient, Record
 from pymta.message import dsn
 from pymta.outcome import Outcome
+from pymta.queue import wishes
 from pymta.queue.intake import Draft
 from pymta.queue.message import Message, shown
 from pymta.settings import Settings
+
+_WANTED = {"failed": "FAILURE", "delayed": "DELAY"}     # what the sender must wish to hear; else SUCCESS
+_EXPANDED = outcome.DELIVERED.because("the address stands for several, and the message goes to them")
+_WORDS = {"failed": "bounce", "delayed": "defer"}
+
+
+class News(NamedTuple):
+    """What became of one recipient.  action: one of dsn.ACTIONS."""
+
+    recipient: Recipient
+    ending: Outcome
+    action: str = "failed"
 
 
 class Returns:
@@ -20,8 +36,7 @@ class Returns:
         self.router = router
         self.ids = ids
 
-    def drafts(self, message: Message, recipients: list[tuple[Recipient, Outcome]], source: str, id: str,
-               *, until: float | None = None) -> list[Draft]:
+    def drafts(self, message: Message, news: list[News], source: str, id: str, *, until: float | None = None) -> list[Draft]:
         """A draft of the message that tells the sender what became of these recipients; none for a null reverse-path, and none for
         those of whom the sender wants to hear nothing.
 
@@ -29,26 +44,24 @@ class Returns:
         only late and will be tried until then.  Raises OSError while it cannot be told where the sender's mail goes.
         """
         sender = message.envelope.sender
-        for recipient, ending in recipients:
-            log.event("bounce" if until is None else "defer", id=id, rcpt=f"<{shown(recipient.address)}>", status=ending.status, why=ending.text)
-        wanted = "FAILURE" if until is None else "DELAY"
-        recipients = [(recipient, ending) for recipient, ending in recipients if wants(recipient, wanted)]
-        if not sender or not recipients:
+        for each in news:
+            log.event(_WORDS.get(each.action, "receipt"), id=id, rcpt=f"<{shown(each.recipient.address)}>", status=each.ending.status,
+                      why=each.ending.text)
+        news = [each for each in news if wishes.wants(each.recipient, _WANTED.get(each.action, "SUCCESS"))]
+        if not sender or not news:
             return []
         answer = self.router.resolve(sender)
         if isinstance(answer, Outcome) and answer.temporary:
             raise OSError(errno.EAGAIN, f"{shown(sender)}: {answer.text}")
         new_id = self.ids.new(clock.now())
-        facts = {"src": source}
+        facts = {"src": source} if sender.isascii() else {"src": source, "utf8": "1"}
         if isinstance(answer, Outcome):                 # nobody to tell: it is kept for the admin to see
             envelope = Envelope(b"", [Recipient(LOCAL, b"postmaster@" + self.settings.host.encode("ascii", "replace"),
                                                 ((b"Pymta-Hold", b"the sender of the bounced message does not exist"),))], new_id, facts)
         else:
             envelope = Envelope(b"", list(answer), new_id, facts)
         draft = Draft("in/qrun", envelope)
-        fates = [dsn.Fate(r.address, "failed" if until is None else "delayed", ending.status, ending.text,
-                          original=r.original if r.original != r.address else b"", last_attempt=clock.now(), retry_until=until,
-                          smtp=ending.text[:1] in "45" and ending.text[3:4] in " -") for r, ending in recipients]
+        fates = [_fate(each, until) for each in news]
         original = message.start(dsn.RETURN_MAX_OCTETS + 1)
         draft.write(dsn.compose(fates, now=clock.now(), host=self.settings.host, id=new_id, sender=sender, original=original,
                                 whole=len(original) <= dsn.RETURN_MAX_OCTETS, original_id=message.id, arrival=message.birth,
@@ -56,7 +69,34 @@ class Returns:
         return [draft]
 
 
-def wants(recipient: Recipient, what: str) -> bool:
-    """Whether the sender wants to hear this of a recipient (NOTIFY, RFC 3461 §4.1); without a wish: failures and delays."""
-    wish = next((value for name, value in recipient.notes if name == b"Pymta-Notify"), b"FAILURE,DELAY")
-    return what.encode() in wish.upper().split(b",")
+def successes(message: Message, records: list[Record], actions: Mapping[int, str]) -> list[News]:
+    """The news of these records, each about a recipient who has the message and of whom the sender wants to hear.  actions: number -> how
+    he has it.  The targets of an alias are one piece of news together."""
+    several = wishes.expanded(message.envelope)
+    return expansions(message, records) + [
+        News(message.envelope.recipients[r.recipient], Outcome(250, r.status, 0, r.text), actions[r.recipient])
+        for r in records if r.recipient is not None and r.recipient not in several]
+
+
+def expansions(message: Message, records: list[Record]) -> list[News]:
+    """One piece of news for each alias with several targets of which these records are the first to tell that a target is settled well
+    (RFC 3461 §5.2.7.3 c)."""
+    several = wishes.expanded(message.envelope)
+    told = {_group(several, record) for record in message.records if record.word in ("delivered", "moved")}
+    out = []
+    for group in dict.fromkeys(_group(several, record) for record in records):
+        if group and group not in told:
+            alias = message.envelope.recipients[group[0]]
+            out.append(News(Recipient(alias.kind, alias.original, alias.notes), _EXPANDED, "expanded"))
+    return out
+
+
+def _group(several: dict[int, tuple[int, ...]], record: Record) -> tuple[int, ...]:
+    return () if record.recipient is None else several.get(record.recipient, ())
+
+
+def _fate(news: News, until: float | None) -> dsn.Fate:
+    recipient, ending, action = news
+    host, text, said = report.reply(ending.text)
+    return dsn.Fate(recipient.address, action, ending.status, text, original=recipient.original if recipient.original != recipient.address else b"",
+                    remote=host, smtp=said, last_attempt=clock.now(), retry_until=until, orcpt=wishes.original(recipient))

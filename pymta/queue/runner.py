@@ -12,25 +12,26 @@ from __future__ import annotations
 import errno
 import os
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from pymta import clock, durable, log, outcome
 from pymta.formats import queuefile, report
 from pymta.formats.queuefile import REMOTE, Record
 from pymta.message import header
 from pymta.outcome import Outcome
-from pymta.queue import schedule
+from pymta.queue import returns, schedule, wishes
 from pymta.queue.handover import Handover, hand_over, recover, recover_left
 from pymta.queue.intake import Draft
 from pymta.queue.drops import DROPS, Drops
 from pymta.queue.message import HEADER_MAX_OCTETS, Message, copy_of, shown
 from pymta.queue.parking import Parking
 from pymta.queue.places import names
-from pymta.queue.returns import Returns
+from pymta.queue.returns import News, Returns
 from pymta.settings import Settings
 
 SMTPD, OWN = "in/smtpd/new", "in/qrun/new"
 _SET_BACK_S = 60.0
+_RECORD_WORDS = {"hold": "deferred", "relayed": "delivered"}
 _SETTLED_NS = 100_000_000           # a directory changed less than this ago may change again without a new time
 
 
@@ -160,10 +161,13 @@ class Runner:
             if remote:
                 envelope = copy_of(message.envelope, REMOTE, self.ids.new(clock.now()),
                                    {**message.envelope.facts, "src": f"record:{name}:0:moved"})
-                draft = Draft("in/qrun", envelope)
-                draft.write_all(message.chunks())
+                envelope.recipients = wishes.parted(message.envelope, remote)
                 records = [Record(0, int(clock.now()), number, "moved", "-", envelope.id) for number in remote]
-                job = Handover([draft], lambda: message.append(records, sync=True), self._published, source=path)
+                news = returns.expansions(message, records)
+                drafts = self.returns.drafts(message, news, envelope.facts["src"], message.id)
+                drafts.append(Draft("in/qrun", envelope))
+                drafts[-1].write_all(message.chunks())
+                job = Handover(drafts, lambda: message.append(records, sync=True), self._published, source=path)
                 hand_over([job])
                 if not job.done:
                     return
@@ -206,13 +210,15 @@ class Runner:
         with Message(path) as message:
             owed = set(message.owed)
             if message.attempts < entries[0].attempt:   # else a crash came between the records and the move: only move
-                records = [Record(e.attempt, int(now), e.recipient, e.word if e.word != "hold" else "deferred", e.status, e.text)
+                records = [Record(e.attempt, int(now), e.recipient, _RECORD_WORDS.get(e.word, e.word), e.status, e.text)
                            for e in entries if e.recipient in owed]
+                receipts = {e.recipient: "delivered" if e.word == "delivered" else "relayed" for e in entries
+                            if e.recipient in owed and (e.word == "relayed" or e.word == "delivered" and path.endswith(".local"))}
                 for entry in entries:
                     self._log_entry(message, entry)
                 if self.schedule.expired(now, message.birth, entries[0].attempt, message.null_sender):
                     records = [self._expired(record) if record.word == "deferred" else record for record in records]
-                self.conclude(path, message, records)
+                self.conclude(path, message, records, receipts)
             if any(entry.word == "hold" for entry in entries):
                 self.hold(path, next(entry.text for entry in entries if entry.word == "hold"))
             elif message.owed:
@@ -230,15 +236,19 @@ class Runner:
         text = f"{outcome.EXPIRED.text}; the last answer was: {record.status} {record.text}"
         return Record(record.attempt, record.when, record.recipient, "failed", outcome.EXPIRED.status, text)
 
-    def conclude(self, path: str, message: Message, records: list[Record]) -> None:
-        """Append records; tell the sender of the failures among them."""
-        failures = [(message.envelope.recipients[r.recipient], _outcome(r)) for r in records if r.word == "failed" and r.recipient is not None]
+    def conclude(self, path: str, message: Message, records: list[Record], receipts: Mapping[int, str] = {}) -> None:
+        """Append records; tell the sender of the failures among them, and of the deliveries that he wants to hear of.  receipts: recipients
+        of whom we owe a word after their delivery -> how they have the message, a dsn.ACTIONS."""
+        failures = [News(message.envelope.recipients[r.recipient], _outcome(r)) for r in records if r.word == "failed" and r.recipient is not None]
+        wanted = {number: action for number, action in receipts.items() if wishes.wants(message.envelope.recipients[number], "SUCCESS")}
+        delivered = [record for record in records if record.recipient in wanted]
         final = any(record.word in queuefile.FINAL_WORDS for record in records)
-        if not failures or message.null_sender:
+        if not failures and not delivered or message.null_sender:
             message.append(records, sync=final)
             return
-        attempt = records[0].attempt
-        drafts = self.returns.drafts(message, failures, f"record:{os.path.basename(path)}:{attempt}:failed", message.id)
+        source = f"record:{os.path.basename(path)}:{records[0].attempt}:"
+        drafts = self.returns.drafts(message, failures, source + "failed", message.id)
+        drafts += self.returns.drafts(message, returns.successes(message, delivered, wanted), source + "delivered", message.id)
         job = Handover(drafts, lambda: message.append(records, sync=True), self._published, source=path)
         hand_over([job])
         if not job.done:                                # the report must be read again: it tells what has been delivered, too
@@ -296,7 +306,7 @@ class Runner:
             message.append([record], sync=False)
             return
         last = {r.recipient: r for r in message.records if r.word == "deferred"}
-        late = [(message.envelope.recipients[number], _outcome(last[number])) for number in message.owed if number in last]
+        late = [News(message.envelope.recipients[number], _outcome(last[number]), "delayed") for number in message.owed if number in last]
         until = message.birth + self.schedule.lifetime(False)
         drafts = self.returns.drafts(message, late, f"record:{os.path.basename(path)}:{message.attempts}:delayed", message.id, until=until) if late else []
         hand_over([Handover(drafts, lambda: message.append([record], sync=True), self._published, source=path)])
@@ -362,8 +372,8 @@ def _bucket_time(name: str) -> float:
 
 
 def _outcome(record: Record) -> Outcome:
-    reply = 550 if record.status.startswith("5") else 451
-    return Outcome(reply, record.status if record.status != "-" else "4.0.0", 75 if reply == 451 else 69, record.text)
+    reply, exit = {"2": (250, 0), "5": (550, 69)}.get(record.status[:1], (451, 75))
+    return Outcome(reply, record.status if record.status != "-" else "4.0.0", exit, record.text)
 
 
 def _domain(address: bytes) -> str:

@@ -169,9 +169,12 @@ class Jobs:
         self.ended(share)
         return None
 
-    def result(self, job: Job, number: int, ending: Outcome, destination: str, text: str, address: str) -> None:
-        """What became of one recipient.  text: for people; address: the recipient, wanted only for those who have it."""
+    def result(self, job: Job, number: int, ending: Outcome, destination: str, text: str, address: str, *, receipt: bool = False) -> None:
+        """What became of one recipient.  text: for people; address: the recipient, wanted only for those who have it; receipt: the
+        sender is to be told that he has it."""
         word = "delivered" if ending.delivered else "deferred" if ending.temporary else "failed"
+        if receipt:
+            word = "relayed"
         text = text or ending.text
         if ending.delivered:
             job.delivered += 1
@@ -201,7 +204,7 @@ class Jobs:
             self.reported.discard(job.name)
         elif any(entry.word == "corrupt" for entry in job.entries):
             self._report(job.name, [entry for entry in job.entries if entry.word == "corrupt"])
-        elif job.delivered == job.owed:
+        elif job.delivered == job.owed and not any(entry.word == "relayed" for entry in job.entries):
             self._done(job)
         elif job.entries:
             self._report(job.name, job.entries)

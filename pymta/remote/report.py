@@ -58,7 +58,7 @@ class Reporter:
         try:
             while self._groups and not wait_s:
                 count, batch = self._batch()
-                sync = any(entry.word == "delivered" for entry in batch)
+                sync = any(entry.word in ("delivered", "relayed") for entry in batch)
                 try:
                     write = partial(report.write, ".", "remote", batch, sync=sync)
                     await asyncio.get_running_loop().run_in_executor(_disk, write)

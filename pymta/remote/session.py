@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, cast
 
 from pymta import clock, log, outcome
 from pymta.outcome import Outcome
-from pymta.proto.smtp_client import Closed, Event, Ready, Result, SendBody, SmtpClient, StartTls, Transaction
+from pymta.proto.smtp_client import Closed, Event, Ready, Result, SendBody, SmtpClient, StartTls
 from pymta.remote.file import Opened
 from pymta.remote.jobs import Share
 
@@ -147,14 +147,11 @@ class Session(asyncio.BufferedProtocol):
     def _begin(self) -> None:
         assert self.share is not None and self.opened is not None
         self._begun = True
-        envelope = self.opened.envelope
         self._numbers = list(self.share.numbers)
         self._too_many, self._accepted_some = [], False
-        transaction = Transaction(envelope.sender, tuple(envelope.recipients[number].address for number in self._numbers),
-                                  self.opened.wire_octets, bool(self.opened.eight_bit))
         self._arm(self.limits.reply_s)
         try:
-            events = self.client.begin(transaction)
+            events = self.client.begin(self.opened.transaction(self._numbers))
         except ValueError as error:                     # an address that no door of ours lets in
             self._all(outcome.BAD_RECIPIENT.because(str(error)))
             self.state = "idle"
@@ -212,7 +209,8 @@ class Session(asyncio.BufferedProtocol):
         number = self._numbers[place]
         address = self.opened.envelope.recipients[number].address.decode("utf-8", "backslashreplace")
         text = f"{self.where} said: {ending.text}" if said else f"{self.where}: {ending.text}"
-        self.jobs.result(self.share.job, number, ending, self.share.destination, text, address)
+        owing = ending.delivered and self.opened.owes_receipt(number, b"DSN" in self.client.extensions)
+        self.jobs.result(self.share.job, number, ending, self.share.destination, text, address, receipt=owing)
 
     def _all(self, ending: Outcome) -> None:
         for place in range(len(self._numbers)):
