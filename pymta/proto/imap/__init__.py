@@ -1,7 +1,10 @@
 """imap: the server's side of IMAP4rev1 (RFC 3501), without I/O.
 
-    framing    bytes in, whole commands out (literals, limits)          login      before the user is known
-    grammar    one command's bytes -> Command                           session    after; runs commands against a store
-    utf7       mailbox names on the wire                                view       what one session was told of a mailbox
-    response   replies as bytes                                         fetch, search, listing    the longer commands
+    framing    bytes in, whole commands out: literals, limits
+    grammar    one command's bytes -> Command; args, fetchitem and searchkey read its arguments; utf7 its mailbox names
+    login      an engine until the user is known
+    session    an engine from there on: reads, runs commands one after the other, and says what it wants of its program (wants)
+    commands   which function of on_session, on_mailboxes and on_messages runs which verb
+    view       what one session was told of its mailbox, and what it must still be told
+    fetch, search, listing, response    what is said of messages and mailboxes, as bytes
 """
