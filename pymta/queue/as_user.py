@@ -8,19 +8,27 @@ from __future__ import annotations
 import os
 import select
 
-from pymta import log, outcome, privs
+from pymta import clock, log, outcome, privs
 from pymta.outcome import Outcome
 from pymta.queue import delivery
 from pymta.queue.delivery import Copy
 
 _PATIENCE_S = 120.0         # for a home on a network that hangs
-_GO, _NO = b"g", b"n"       # said aloud: a sibling forked later holds the other end of our pipe open
+_SPARED_S = 900.0           # so long nobody waits again for a uid whose child has hung: it would stop the mail of all others
+_GO = b"g"
+_hung: dict[int, float] = {}                            # uid -> when its child may be waited for again
 
 
 def crew(uid: int, gid: int, copies: list[Copy], *, in_process: bool) -> Crew:
     """Whoever makes these copies: ourselves, or a child of that uid."""
     if in_process:
         return Crew(copies)
+    if uid in _hung and clock.tick() >= _hung[uid]:
+        del _hung[uid]
+    if uid in _hung:
+        for copy in copies:
+            copy.outcome = outcome.MAILBOX_TROUBLE.because(f"writing as uid {uid} has hung; tried again later")
+        return NoCrew(copies)
     try:
         return ForkedCrew(uid, gid, copies)
     except OSError as error:
@@ -58,10 +66,11 @@ class NoCrew(Crew):
 
 
 class ForkedCrew(Crew):
-    """Makes copies in a child of another uid.  The child's answers come as lines: one per copy, "-" or "REPLY STATUS TEXT"."""
+    """Makes copies in a child of another uid.  The child's answers come as lines: one per copy, "-" or "REPLY STATUS ROOM TEXT"."""
 
     def __init__(self, uid: int, gid: int, copies: list[Copy]) -> None:
         super().__init__(copies)
+        self._uid = uid
         ends: list[int] = []
         try:
             ends += os.pipe()
@@ -118,6 +127,8 @@ class ForkedCrew(Crew):
         while data.count(b"\n") < len(self.copies):
             if not poll.poll(_PATIENCE_S * 1000):
                 os.kill(self._pid, 9)
+                _hung[self._uid] = clock.tick() + _SPARED_S
+                log.event("trouble", what=f"writing into the mailboxes of uid {self._uid} hangs", remedy="its mail is tried again later")
                 break
             more = os.read(self._answers, 1 << 16)
             if not more:
@@ -129,17 +140,15 @@ class ForkedCrew(Crew):
             return
         for copy, line in zip(self.copies, lines, strict=False):
             if line != "-" and copy.outcome is None:
-                reply, status, text = line.split(" ", 2)
+                reply, status, room, text = line.split(" ", 3)
+                copy.room = None if room == "-" else int(room)
                 copy.outcome = Outcome(int(reply), status, 0 if status[0] == "2" else 75, text)
 
     def _end(self) -> None:
         if self._pid:
-            try:
-                os.write(self._orders, _NO)
-            except BrokenPipeError:
-                pass
             os.close(self._orders)
             os.close(self._answers)
+            os.kill(self._pid, 9)                       # it has said what counts, and its owner may have stopped it: it would never end
             os.waitpid(self._pid, 0)
             self._pid = 0
 
