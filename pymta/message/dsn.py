@@ -1,10 +1,13 @@
-"""dsn: the message that tells a sender what became of a mail.                              RFC 3464, RFC 6522, RFC 3834
+"""dsn: the message that tells a sender what became of a mail.                    RFC 3464, RFC 6522, RFC 6533, RFC 3834
 
     report = multipart/report; report-type=delivery-status
                text/plain                what happened, why, and what to do next
                message/delivery-status   the same for programs
                message/rfc822            the mail itself, if the report says "failed" and the mail is at most 50 kB
                text/rfc822-headers       else its header
+
+Where an address is not ASCII the second part is message/global-delivery-status, in UTF-8, and the third message/global or
+message/global-headers if the mail's header is not ASCII either (RFC 6533).
 
 Pure: facts in, bytes out (lines ended by LF).  Everything that came from outside is made harmless here: addresses, reply texts
 and the returned mail can break neither the fields nor the MIME structure.  Parts with octets above 127 are labelled 8bit.
@@ -89,11 +92,12 @@ def compose(fates: Sequence[Fate], *, now: float, host: str, id: str, sender: by
     text = "\n".join(_letter(kind, fates, host, fields, arrival)).encode("utf-8", "replace")
     full = kind == "failed" and ret != "HDRS" and whole and _returnable(original)
     returned = original if full else _headers_only(original, whole)
+    utf8 = not all(address.isascii() for fate in fates for address in (fate.final, fate.original, fate.orcpt))
+    status = _status(fates, host, original_id, arrival, envid, utf8)
     parts = (
         (b"text/plain; charset=" + (b"us-ascii" if text.isascii() else b"utf-8"), b"Notification", text),
-        (b"message/delivery-status", b"Delivery report", _status(fates, host, original_id, arrival, envid)),
-        (b"message/rfc822" if full else b"text/rfc822-headers" + (b"" if returned.isascii() else b"; charset=utf-8"),
-         b"Undelivered message" if full else b"Headers of the message", returned),
+        (b"message/global-delivery-status" if utf8 else b"message/delivery-status", b"Delivery report", status),
+        (_type_of(returned, full, utf8), b"Undelivered message" if full else b"Headers of the message", returned),
     )
     boundary = _boundary(id, b"".join(content for _, _, content in parts))
     body = b"".join(
@@ -103,6 +107,12 @@ def compose(fates: Sequence[Fate], *, now: float, host: str, id: str, sender: by
     return b"%sContent-Type: multipart/report; report-type=delivery-status;\n boundary=\"%s\"\n" \
            b"Content-Transfer-Encoding: %s\n\nThis is a delivery report in MIME format.\n\n%s--%s--\n" % (
                top, boundary, _encoding(body), body, boundary)
+
+
+def _type_of(returned: bytes, full: bool, utf8: bool) -> bytes:
+    if utf8 and not header.split(returned)[0].isascii():
+        return b"message/global" if full else b"message/global-headers"
+    return b"message/rfc822" if full else b"text/rfc822-headers" + (b"" if returned.isascii() else b"; charset=utf-8")
 
 
 def xtext_decode(text: str) -> str:
@@ -184,7 +194,7 @@ def _paragraph(fate: Fate) -> Iterator[str]:
     if wrote != fate.final:
         yield f"    (you wrote to <{_shown(wrote)}>)"
     what = {"failed": "Not delivered", "delayed": "Not delivered yet", "relayed": "Handed to a system that sends no receipts",
-            }.get(fate.action, "Delivered")
+            "expanded": "Sent on to those this address stands for"}.get(fate.action, "Delivered")
     reason = clean(fate.text)
     if fate.remote and fate.smtp:
         reason = f"{clean(fate.remote, 255)} said: {reason}"
@@ -234,18 +244,19 @@ def _date(when: float) -> str:
 
 
 # ---- for programs: RFC 3464 §2 ----------------------------------------------------------------------------------------
-def _status(fates: Sequence[Fate], host: str, original_id: str, arrival: float | None, envid: str) -> bytes:
-    """The fields of message/delivery-status: a group about the message, then one for each recipient.  ASCII."""
+def _status(fates: Sequence[Fate], host: str, original_id: str, arrival: float | None, envid: str, utf8: bool) -> bytes:
+    """The fields of message/delivery-status: a group about the message, then one for each recipient.  ASCII, or with addresses in UTF-8
+    for message/global-delivery-status."""
     about = [_field("Original-Envelope-Id", clean(envid)), _field("Reporting-MTA", f"dns; {clean(host, 255)}"),
              _field("Arrival-Date", _date(arrival)) if arrival is not None else ""]
-    groups = ["".join(about)] + ["".join(_recipient(fate, original_id)) for fate in fates]
-    return "\n".join(groups).encode("ascii")
+    groups = ["".join(about)] + ["".join(_recipient(fate, original_id, utf8)) for fate in fates]
+    return "\n".join(groups).encode("utf-8")
 
 
-def _recipient(fate: Fate, original_id: str) -> Iterator[str]:
+def _recipient(fate: Fate, original_id: str, utf8: bool) -> Iterator[str]:
     if fate.orcpt or fate.original and fate.original != fate.final:
-        yield f"Original-Recipient: {_typed_as_given(fate.orcpt) or _typed(fate.original)}\n"
-    yield f"Final-Recipient: {_typed(fate.final)}\n"
+        yield f"Original-Recipient: {_typed_as_given(fate.orcpt, utf8) or _typed(fate.original, utf8)}\n"
+    yield f"Final-Recipient: {_typed(fate.final, utf8)}\n"
     yield f"Action: {fate.action}\n"
     yield f"Status: {_status_code(fate)}\n"
     if remote := clean(fate.remote, 255):
@@ -268,19 +279,21 @@ def _status_code(fate: Fate) -> str:
     return ".".join((first, parts[1], parts[2])) if good and parts[0] in "245" else f"{first}.0.0"
 
 
-def _typed(address: bytes) -> str:
-    """address-type and address (RFC 3464 §2.3.1); beyond ASCII as utf-8-addr-xtext (RFC 6533 §3)."""
-    text = address[:900].decode("utf-8", "replace")
+def _typed(address: bytes, utf8: bool) -> str:
+    """address-type and address (RFC 3464 §2.3.1); beyond ASCII as utf-8-addr-unitext, or as utf-8-addr-xtext where utf8 may not stand
+    (RFC 6533 §3)."""
+    text = address[:900 if address.isascii() else 300].decode("utf-8", "replace")       # a line has 998 octets
     if text.isascii() and text.isprintable():
         return f"rfc822; {text}"
-    return "utf-8; " + "".join(c if 32 < ord(c) < 127 and c not in "\\+=" else f"\\x{{{ord(c):02X}}}" for c in text)
+    return "utf-8; " + "".join(c if 32 < ord(c) < 127 and c not in "\\+=" or utf8 and ord(c) > 127 and c.isprintable() else f"\\x{{{ord(c):02X}}}"
+                               for c in text)
 
 
-def _typed_as_given(orcpt: bytes) -> str:
+def _typed_as_given(orcpt: bytes, utf8: bool) -> str:
     """ORCPT back as a field (RFC 3461 §4.2, decoded by who took it), or "" if its type is no word."""
     kind, _, address = orcpt.partition(b";")
     if kind.lower() in (b"rfc822", b"utf-8"):
-        return _typed(address)
+        return _typed(address, utf8)
     word = kind.decode("latin-1")
     good = word.isascii() and word.replace("-", "a").isalnum() and len(word) < 40
     return f"{word}; {clean(address[:800].decode('latin-1'), 800)}" if good and address else ""
