@@ -245,6 +245,8 @@ def queued(spool: str) -> list[str]:
 def debris(directory: str, users: Iterable[str] = ("alice", "bob")) -> list[str]:
     """What was left where nothing may be left, below the DIR of a sandbox all of whose programs have been started anew."""
     out = [f"{top}/{name}" for place in _TMP for top, _, names in os.walk(f"{directory}/spool/{place}") for name in names]
+    out += [f"{top}/{name}" for part in ("spool", "home", "run", "etc") for top, _, names in os.walk(f"{directory}/{part}")
+            for name in names if re.search(r"\.tmp\d+$", name)]     # of durable.replace
     return out + [f"{top}/{name}" for user in users for top, _, names in os.walk(f"{directory}/home/{user}/Maildir")
                   if os.path.basename(top) == "tmp" for name in names]
 

@@ -91,6 +91,8 @@ def prepare(copies: list[Copy]) -> None:
             if copy.noted:
                 if not os.path.lexists(copy.tmp):
                     copy.outcome = outcome.DELIVERED
+                else:
+                    os.utime(copy.tmp)                  # mail readers tidy tmp/ after 36 hours, and that would tell us a lie
             else:
                 _write(copy, recipient)
                 directories.add(f"{copy.maildir}/tmp")

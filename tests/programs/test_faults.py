@@ -251,16 +251,16 @@ def test_the_biggest_message_goes_through_in_bounded_memory(sandbox_factory):
         assert memory_kib(sandbox, name) - kib < 16_000, name
 
 
-def test_thousands_of_recipients_of_one_message(sandbox_factory):
+def test_ten_thousand_recipients_of_one_message(sandbox_factory):
     """Each is delivered once, or named in the bounce; memory stays bounded."""
-    count = 3000
+    count = 10_000
     sandbox = sandbox_factory(set=QUICK)
     before = {name: memory_kib(sandbox, name) for name in ("pymta-qrun", "pymta-local")}
     people = [f"alice+{n}@example.test" if n % 3 else f"nobody-{n}@example.test" for n in range(count)]
     done = subprocess.run([sandbox.ends["sendmail"], "-f", "bob@example.test", *people], input=b"Subject: all\n\nhello\n", env={}, timeout=60)
     assert done.returncode == 0
     local = [address for address in people if address.startswith("alice")]
-    paths = sandbox.wait_mail(len(local), "alice", seconds=100)
+    paths = sandbox.wait_mail(len(local), "alice", seconds=150)
     wait_empty(sandbox)
     found: Counter[bytes] = Counter()
     for path in paths:
@@ -271,8 +271,9 @@ def test_thousands_of_recipients_of_one_message(sandbox_factory):
     with open(bounce, "rb") as file:
         text = file.read()
     assert all(address.encode() in text for address in people if not address.startswith("alice"))
-    for name, kib in before.items():
-        assert memory_kib(sandbox, name) - kib < 40_000, name
+    grown = {name: memory_kib(sandbox, name) - kib for name, kib in before.items()}
+    print(f"{count} recipients: memory grew by {grown} KiB")
+    assert max(grown.values()) < 40_000
     no_bug(sandbox)
 
 

@@ -44,6 +44,27 @@ def test_one_recipient_is_delivered_by_rename(box):
     assert box.queue() == []
 
 
+def test_a_copy_that_waits_to_be_published_stays_young(box):
+    """Others tidy Maildir/tmp by age; what is missing there after its intent was noted counts as delivered."""
+    box.accept(b"ann@client.example", [b"team@example.test"])
+    new = f"{box.maildir('alice')}/new"
+    os.rename(new, new + ".away")
+    open(new, "wb").close()
+    runner, local = run(box, 1)
+    key, = os.listdir(f"{box.maildir('alice')}/tmp")
+    os.utime(f"{box.maildir('alice')}/tmp/{key}", (1, 1))
+    runner.look()
+    runner.due(runner.next_due() + 1)
+    local.look()
+    assert os.stat(f"{box.maildir('alice')}/tmp/{key}").st_mtime > 1e9
+    os.unlink(new)
+    os.rename(new + ".away", new)
+    runner.look()
+    runner.due(runner.next_due() + 1)
+    local.look()
+    assert len(box.mail("alice")) == len(box.mail("bob")) == 1
+
+
 def test_several_recipients_get_a_copy_each_that_names_nobody_else(box):
     box.accept(b"ann@client.example", [b"team@example.test", b"carol@example.test"])
     run(box)
