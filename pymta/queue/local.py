@@ -52,6 +52,7 @@ class Local:
         self.folders: tuple[str, ...] = settings["local.folders"]
         self.host = settings.host.replace("/", "_").replace(":", "_")
         self.uid = os.geteuid()
+        self.looker = places.Looker()
         self.noted: set[str] = set()                    # keys whose intents a crash left
         self.kept = False                               # whether publishing/ may hold more than noted says
         self.reported: dict[str, str] = {}              # name -> the report of it: while that stands the runner has not moved the file
@@ -79,7 +80,7 @@ class Local:
 
     def look(self) -> None:
         """Deliver whatever stands in todo/local."""
-        names = sorted(os.listdir(TODO))
+        names = self.looker.names(TODO)
         self.reported = {name: path for name, path in self.reported.items() if os.path.lexists(path)}
         self.deliver([name for name in names if name not in self.reported])
         if self.noted or self.kept:

@@ -4,9 +4,12 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 
+from pymta import clock
+
 # What works on a file first: a file that moves on while we look is then met on its way, not missed.
 _FLAT = ("todo/local", "todo/remote", "in/smtpd/new", "in/qrun/new", "split", "hold")
 _DEEP = ("later", "parked")
+_SETTLED_NS = 100_000_000           # a directory changed less than this ago may change again without a new time
 
 
 def names(directory: str) -> list[str]:
@@ -15,6 +18,24 @@ def names(directory: str) -> list[str]:
         return sorted(name for name in os.listdir(directory) if name[0] != ".")
     except FileNotFoundError:
         return []
+
+
+class Looker:
+    """names() for directories that are looked at again and again: one that was found empty is read again when it has changed."""
+
+    def __init__(self) -> None:
+        self._empty: dict[str, int] = {}                # directory -> its time of change when it was found empty
+
+    def names(self, directory: str) -> list[str]:
+        try:
+            changed_ns = os.stat(directory).st_mtime_ns
+        except FileNotFoundError:
+            return []
+        if self._empty.get(directory) == changed_ns:
+            return []
+        found = names(directory)
+        self._empty[directory] = changed_ns if not found and clock.now() * 1e9 - changed_ns > _SETTLED_NS else -1
+        return found
 
 
 def files() -> Iterator[str]:

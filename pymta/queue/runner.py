@@ -25,7 +25,7 @@ from pymta.queue.intake import Draft
 from pymta.queue.drops import DROPS, Drops
 from pymta.queue.message import HEADER_MAX_OCTETS, Message, copy_of, shown
 from pymta.queue.parking import Parking
-from pymta.queue.places import names
+from pymta.queue.places import Looker, names
 from pymta.queue.returns import News, Returns
 from pymta.settings import Settings
 
@@ -45,6 +45,7 @@ class Runner:
         self.schedule = schedule.make(settings)
         self.parking = Parking(self.schedule, self.destination_of, self.give_up)
         self.ids = queuefile.Ids()
+        self.looker = Looker()
         self._stuck: set[str] = set()                   # buckets of later/ that could not be emptied
         self._first: float | None = None                # when the first of the others is due
         self._listed_ns = -1                            # the change of later/ that this is true of
@@ -68,11 +69,11 @@ class Runner:
         recover_left()
         for name in names("split"):
             self._repeatable(self.split, f"split/{name}")
-        self.take_own(names(OWN))
-        self.take_smtpd(names(SMTPD))
-        self.drops.take(names(DROPS))
+        self.take_own(self.looker.names(OWN))
+        self.take_smtpd(self.looker.names(SMTPD))
+        self.drops.take(self.looker.names(DROPS))
         for writer in ("local", "remote"):
-            self.read_reports(writer, names(f"report/{writer}/new"))
+            self.read_reports(writer, self.looker.names(f"report/{writer}/new"))
         self.drops.tidy()
 
     def _set_aside_if_torn(self, path: str) -> None:

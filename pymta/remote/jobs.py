@@ -19,6 +19,7 @@ from pymta.formats.transports import Route, Transports
 from pymta.formats.transports import key as route_key
 from pymta.message import address as addresses
 from pymta.outcome import Outcome
+from pymta.queue import places
 from pymta.remote.file import FIRST_OCTETS, TODO, Opened
 from pymta.remote.report import Reporter, Unlinker
 
@@ -73,6 +74,7 @@ class Jobs:
         self.down = down
         self.running: dict[str, Job] = {}
         self.reported: set[str] = set()
+        self._looker = places.Looker()
         self.kept = 0
 
     def __contains__(self, name: str) -> bool:
@@ -241,7 +243,7 @@ class Jobs:
     def look(self) -> list[str]:
         """Names in todo/remote that are to be tried: all that are new, and those whose report was read long ago (an event was
         lost).  In order of age."""
-        names = [name for name in os.listdir(TODO) if is_ours(name)]
+        names = [name for name in self._looker.names(TODO) if is_ours(name)]
         if not self.reporter.unread():
             self.reported.clear()
         else:
