@@ -28,6 +28,7 @@ from pymta.settings import Settings
 DROPS = "in/inject/new"
 _TMP_MAX_AGE_S = 86400
 _TIDY_S = 3600.0
+_STAY_MAX = 1000
 _FACTS = ("ret", "envid", "body", "utf8")       # what a program may say of its message as a whole
 _JOBS_A_BATCH = 64
 _NEVER = (errno.ELOOP, errno.ENXIO, errno.EACCES, errno.EPERM, errno.EISDIR)     # what is no drop; anything else is trouble of ours
@@ -45,18 +46,23 @@ class Drops:
         self.published = published
         self.set_aside = set_aside
         self._tidy_at = 0.0
+        self._stay: set[str] = set()                    # directories of strangers, which nobody else may move
 
     def take(self, file_names: Iterable[str]) -> None:
         """Route these drops and make them queue files of ours."""
         jobs = []
         for name in file_names:
             path = f"{DROPS}/{name}"
+            if path in self._stay or len(self._stay) >= _STAY_MAX and _is_directory(path):
+                continue                                # the log has it
             try:
                 jobs.append(self._job(path))
             except FileNotFoundError:
                 continue
             except (queuefile.Damaged, ValueError) as error:
                 self.set_aside(path, f"drop of uid {_owner(path)}: {error}")
+                if _is_directory(path):
+                    self._stay.add(path)
             except OSError as error:
                 if error.errno in _NEVER:
                     self.set_aside(path, f"drop of uid {_owner(path)} cannot be read: {error.strerror}")
@@ -153,6 +159,13 @@ class Drops:
                     log.event("tidy", file=path, why="never finished")
             except OSError:
                 continue
+
+
+def _is_directory(path: str) -> bool:
+    try:
+        return stat.S_ISDIR(os.lstat(path).st_mode)
+    except OSError:
+        return False
 
 
 def _owner(path: str) -> int:

@@ -1,9 +1,10 @@
 """runner and local: where a queue file goes, step by step."""
+import errno
 import os
 
 import pytest
 
-from pymta import clock
+from pymta import clock, durable
 from pymta.formats import queuefile
 from pymta.programs import inject
 from tests.queuebox import BODY, HOST, Box
@@ -327,6 +328,25 @@ def test_garbage_in_the_drop_directory_is_set_aside(box, make):
     run(box)
     assert len(box.mail("alice")) == 1
     assert os.path.lexists("corrupt/0000000000000.drop") and not os.listdir("in/inject/new")
+
+
+def test_a_stranger_s_directory_that_cannot_be_moved_is_told_of_once(box, monkeypatch, capfd):
+    """A directory can be moved elsewhere only by who may write in it: it stays, and must not fill the log each minute."""
+    real = durable.rename
+
+    def rename(source, target):
+        if "stranger" in source:
+            raise PermissionError(errno.EACCES, "Permission denied")
+        real(source, target)
+
+    monkeypatch.setattr(durable, "rename", rename)
+    os.mkdir("in/inject/new/stranger.drop")
+    drop(box, [b"alice@example.test"])
+    runner, _ = run(box)
+    runner.look()
+    runner.look()
+    assert len(box.mail("alice")) == 1 and os.path.isdir("in/inject/new/stranger.drop")
+    assert capfd.readouterr().err.count("cannot set in/inject/new/stranger.drop aside") == 1
 
 
 def test_a_drop_with_a_second_link_is_set_aside(box):
