@@ -61,13 +61,17 @@ class Box:
         local.uid = _uid()
         return local
 
-    def accept(self, sender: bytes, recipients: list[bytes], mark: bytes = b"m", size: int = 20) -> str:
-        """What pymta-smtpd does: route, write, commit.  Returns the id; raises OSError when it was not taken."""
-        envelope = queuefile.Envelope(sender, [], queuefile.Ids().new(clock.now()))
+    def accept(self, sender: bytes, recipients: list[bytes], mark: bytes = b"m", size: int = 20, *,
+               notes: tuple[tuple[bytes, bytes], ...] = (), facts: dict[str, str] | None = None) -> str:
+        """What pymta-smtpd does: route, write, commit.  notes: what RCPT's parameters say, of every recipient; facts: MAIL's.  Returns the
+        id; raises OSError when it was not taken."""
+        envelope = queuefile.Envelope(sender, [], queuefile.Ids().new(clock.now()), facts)
         router = Router(self.settings)
         for address in recipients:
             answer = router.resolve(address)
             assert not isinstance(answer, outcome.Outcome), (address, answer)
+            for recipient in answer:
+                recipient.notes += notes
             envelope.recipients += [r for r in answer if r not in envelope.recipients]
         draft = intake.Draft("in/smtpd", envelope)
         try:

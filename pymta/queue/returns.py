@@ -98,5 +98,7 @@ def _group(several: dict[int, tuple[int, ...]], record: Record) -> tuple[int, ..
 def _fate(news: News, until: float | None) -> dsn.Fate:
     recipient, ending, action = news
     host, text, said = report.reply(ending.text)
+    if ":" in host or host.replace(".", "").isdigit():  # an admin's transport names it by its address
+        host = f"[{host}]"
     return dsn.Fate(recipient.address, action, ending.status, text, original=recipient.original if recipient.original != recipient.address else b"",
                     remote=host, smtp=said, last_attempt=clock.now(), retry_until=until, orcpt=wishes.original(recipient))

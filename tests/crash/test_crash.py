@@ -164,6 +164,45 @@ def expired(box, tell):
         clock.now = now
 
 
+NOTIFY = ((b"Pymta-Notify", b"SUCCESS,FAILURE"),)
+
+
+def receipt_local(box, tell):
+    """Delivered into a mailbox, and the sender wants to hear of it: both happen, once."""
+    runner, local = started(box)
+    box.accept(b"bob@example.test", [b"alice@example.test"], b"heard", notes=NOTIFY)
+    tell((b"heard", ("alice", "receipt:bob")))
+    work(box, runner, local)
+
+
+def receipt_expanded(box, tell):
+    """Two copies and one receipt, for the alias."""
+    runner, local = started(box)
+    box.accept(b"carol@example.test", [b"team@example.test"], b"spread", notes=NOTIFY)
+    tell((b"spread", ("alice", "bob", "receipt:carol")))
+    work(box, runner, local)
+
+
+def receipt_parted(box, tell):
+    """An alias with targets here and elsewhere."""
+    runner, local = started(box)
+    box.accept(b"bob@example.test", [b"mixed@example.test"], b"apart", notes=NOTIFY)
+    tell((b"apart", ("alice", "remote", "receipt:bob")))
+    work(box, runner, local)
+
+
+def receipt_relayed(box, tell):
+    """Of three recipients elsewhere two are with a host that sends no receipts, and one is refused: a receipt and a bounce."""
+    runner, local = started(box)
+    id = box.accept(b"bob@example.test", [b"x@remote.test", b"y@remote.test", b"z@remote.test"], b"passed", notes=NOTIFY)
+    tell((b"passed", ("receipt:bob", "bounce:bob")))
+    runner.look()
+    box.report_remote(f"{id}.remote", (0, "relayed", "2.0.0", "mx[192.0.2.1] said: 250 ok"), (1, "failed", "5.1.1", "mx[192.0.2.1] said: 550 no"),
+                      (2, "relayed", "2.0.0", "mx[192.0.2.1] said: 250 ok"))
+    runner.look()
+    local.look()
+
+
 def dropped(box, tell):
     """What pymta-inject leaves, taken and routed by the runner."""
     from pymta.programs import inject
@@ -176,7 +215,7 @@ def dropped(box, tell):
 
 
 SCENARIOS = [one_local, two_in_a_batch, batch_by_syncfs, two_recipients, mixed, local_deferral, remote_deferral, remote_partly, bounced,
-             expired, dropped]
+             expired, receipt_local, receipt_expanded, receipt_parted, receipt_relayed, dropped]
 
 
 # ---- the law ----------------------------------------------------------------------------------------------------------
@@ -195,13 +234,20 @@ def recover(box: Box) -> None:
             runner.due(due + 1)
 
 
+def about(data: bytes) -> str:
+    """What kind of message it is, as it stands before whom it is for."""
+    if b"MAILER-DAEMON" not in data:
+        return ""
+    return "receipt:" if b"\nSubject: Delivered: " in data else "bounce:"
+
+
 def in_maildirs(box: Box) -> Counter:
-    """(mark, who) -> how often a Maildir has it: "alice" for a message to her, "bounce:bob" for one that tells bob."""
+    """(mark, who) -> how often a Maildir has it: "alice" for a message to her, "bounce:bob" and "receipt:bob" for what tells bob."""
     found: Counter = Counter()
     for user in USERS:
         for data in box.mail(user):
             mark = data.rsplit(b"Subject: ", 1)[1].split(b"\n", 1)[0]
-            found[mark, f"bounce:{user}" if b"MAILER-DAEMON" in data else user] += 1
+            found[mark, about(data) + user] += 1
     return found
 
 
@@ -220,23 +266,25 @@ def in_queue(box: Box) -> Counter:
             recipient = envelope.recipients[number]
             who = "remote" if recipient.kind == queuefile.REMOTE or b"@remote" in recipient.address else \
                 recipient.address.decode().partition("@")[0]
-            found[mark, f"bounce:{who}" if b"MAILER-DAEMON" in data else who] += 1
+            found[mark, about(data) + who] += 1
     return found
 
 
 def broken(box: Box, seen: Counter, promised: list, everything: list) -> str:
     """What breaks the law in the tree as it is now; empty if nothing does."""
-    found = in_maildirs(box) + in_queue(box) + seen
+    queued = in_queue(box)
+    found = in_maildirs(box) + queued + seen
     for mark, owed in everything:
         for who in owed:
             count = found[mark, who]
-            if who.startswith("bounce:"):
-                # not yet bounced is fine while the recipient is still owed
-                count += sum(found[mark, other] for other in ("remote",))
+            if who.startswith(("bounce:", "receipt:")):
+                # not yet told is fine while a recipient is still owed
+                waits = {"remote", *(other for other in owed if ":" not in other and who.startswith("receipt:"))}
+                count += sum(queued[mark, other] for other in waits)
                 if (mark, owed) in promised and count < 1:
-                    return f"{mark!r} for {who}: neither bounced nor queued"
+                    return f"{mark!r} for {who}: neither told nor queued"
                 if found[mark, who] > 1:
-                    return f"{mark!r}: bounced {found[mark, who]} times"
+                    return f"{mark!r}: {who} {found[mark, who]} times"
             elif (mark, owed) in promised and count < 1:
                 return f"{mark!r} for {who}: lost"
             elif count > 1:

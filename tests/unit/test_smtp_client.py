@@ -321,6 +321,34 @@ def test_addresses_outside_ascii_need_smtputf8() -> None:
     assert talk.fates() == {0: (553, "5.6.7")}
 
 
+def test_a_header_outside_ascii_needs_smtputf8() -> None:
+    unicode = Transaction(b"a@a.example", (b"b@b.example",), 10, True, utf8=True)
+    assert (talk := Talk().up()).begin(unicode) == b"" and talk.fates() == {0: (554, "5.6.7")} and talk.ended() == Ready()
+    assert b"MAIL FROM:<a@a.example> BODY=8BITMIME SMTPUTF8\r\n" in Talk().up(b"250-b\r\n250-8BITMIME\r\n250-PIPELINING\r\n250 SMTPUTF8\r\n").begin(unicode)
+
+
+ASKING = Transaction(b"a@a.example", (b"b@b.example", b"c@b.example"), 10, False, ret=b"HDRS", envid=b"QQ+2B1",
+                     wishes=((b"SUCCESS,DELAY", b"rfc822;B@b.example"), (b"", b"")))
+
+
+def test_dsn_parameters_go_to_a_host_that_has_dsn() -> None:
+    """RFC 3461 §5.2.1."""
+    assert Talk().up(b"250-b\r\n250-PIPELINING\r\n250 DSN\r\n").begin(ASKING) == (
+        b"MAIL FROM:<a@a.example> RET=HDRS ENVID=QQ+2B1\r\nRCPT TO:<b@b.example> NOTIFY=SUCCESS,DELAY ORCPT=rfc822;B@b.example\r\n"
+        b"RCPT TO:<c@b.example>\r\nDATA\r\n")
+
+
+def test_dsn_parameters_go_to_no_other() -> None:
+    assert Talk().up(b"250-b\r\n250 PIPELINING\r\n").begin(ASKING) == \
+        b"MAIL FROM:<a@a.example>\r\nRCPT TO:<b@b.example>\r\nRCPT TO:<c@b.example>\r\nDATA\r\n"
+
+
+@pytest.mark.parametrize("broken", [{"envid": b"a b"}, {"ret": b"\r\n"}, {"wishes": ((b"NEVER\r\nDATA", b""),)}, {"wishes": ((b"", "ö".encode()),)}])
+def test_no_dsn_parameter_breaks_a_line(broken) -> None:
+    with pytest.raises(ValueError):
+        Talk().up().client.begin(Transaction(b"a@a.example", (b"b@b.example",), 10, False, **broken))
+
+
 def test_control_bytes_never_reach_the_wire() -> None:
     talk = Talk().up()
     with pytest.raises(ValueError):
