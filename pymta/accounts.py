@@ -32,13 +32,15 @@ class Trouble(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Mailbox:
-    """address: canonical, lower case, without extension; uid, gid: never 0; home, maildir: absolute paths."""
+    """address: canonical, lower case, without extension; uid, gid: never 0; home, maildir: absolute paths;
+    quota: octets the mailbox may hold, 0 for any amount."""
 
     address: str
     uid: int
     gid: int
     home: str
     maildir: str
+    quota: int = 0
 
 
 class Accounts:
@@ -51,6 +53,7 @@ class Accounts:
         self._live: Live[Users] = Live(self.path, formats_users.decode, self._report)
         self._delimiters: str = settings["local.extension"]
         self._virtual_home: str = settings["local.virtual_home"]
+        self._quota: int = settings["local.quota"]
         self._own_names = frozenset((settings.host, "localhost"))
         self.local_domains: tuple[str, ...] = tuple(dict.fromkeys((*settings["local.domains"], settings.host, "localhost")))
         self._local = frozenset(self.local_domains)
@@ -59,6 +62,7 @@ class Accounts:
         self._system_until = 0.0
         self._made: dict[tuple[str, str], Mailbox] = {}
         self._made_of: Users | None = None
+        self._some_quotas = False
 
     # ---- questions ----------------------------------------------------------------------------------------------------
     def find(self, address: str) -> Mailbox | None:
@@ -83,7 +87,7 @@ class Accounts:
         """The mailbox of exactly this user; both lower case."""
         users = self.table()
         if users is not self._made_of:
-            self._made_of, self._made = users, {}
+            self._made_of, self._made, self._some_quotas = users, {}, users.quotas
         mailbox = self._made.get((local, domain))
         if mailbox is None:
             mailbox = self._look_up(users, local, domain)
@@ -133,6 +137,11 @@ class Accounts:
                 seen.add(mailbox.address)
                 yield mailbox
 
+    @property
+    def quotas(self) -> bool:
+        """Whether any mailbox may have a quota, as far as the file has been looked at."""
+        return bool(self._quota) or self._some_quotas
+
     def table(self) -> Users:
         """The users file as it is now."""
         return self._live.get()
@@ -156,7 +165,8 @@ class Accounts:
     def _mailbox_of(self, user: User, domain: str) -> Mailbox:
         uid, gid = self._owner(user)
         home = user.home.rstrip("/") or os.path.join(self._virtual_home, domain, user.local)
-        return Mailbox(f"{user.local}@{domain}", uid, gid, home, os.path.join(home, "Maildir"))
+        quota = self._quota if user.quota_octets is None else user.quota_octets
+        return Mailbox(f"{user.local}@{domain}", uid, gid, home, os.path.join(home, "Maildir"), quota)
 
     def _owner(self, user: User) -> tuple[int, int]:
         if user.uid:
@@ -201,7 +211,7 @@ class Accounts:
         if entry.pw_uid == 0 or entry.pw_uid < self._settings["local.first_uid"] or not _is_home(entry.pw_dir):
             return None
         return Mailbox(f"{name}@{self.local_domains[0]}", entry.pw_uid, entry.pw_gid, entry.pw_dir,
-                       os.path.join(entry.pw_dir, "Maildir"))
+                       os.path.join(entry.pw_dir, "Maildir"), self._quota)
 
     def _report(self, users: Users) -> None:
         for number, reason in users.complaints:

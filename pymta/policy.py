@@ -17,12 +17,15 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from ipaddress import ip_address
 
 from pymta import clock, outcome
-from pymta.formats.queuefile import Recipient
+from pymta.accounts import Accounts, Trouble
+from pymta.formats.queuefile import LOCAL, Recipient
 from pymta.outcome import Outcome
+from pymta.queue.full import Mark
 from pymta.routing import Router
 from pymta.settings import Settings
 
@@ -33,7 +36,7 @@ _LOOK_EVERY_S = 1.0
 @dataclass(slots=True)
 class Client:
     """Who is there.  address: IP as text; trusted: in smtp.relay_from, on the MX port; login: the mailbox's address, or empty;
-    exempt: from all rules; ptr: the name of the address, or why there is none, once that was looked up."""
+    vouched: a front end in smtp.xclient_from has said who has logged in; exempt: from all rules; ptr: the name of the address, or why there is none, once that was looked up."""
 
     address: str
     listener: str
@@ -43,6 +46,7 @@ class Client:
     login: str = ""
     exempt: bool = True
     ptr: str | Outcome | None = None
+    vouched: bool = False
 
     @property
     def submits(self) -> bool:
@@ -149,7 +153,7 @@ def reverse(rules: Rules, client: Client) -> Outcome | None:
 def sender(client: Client) -> Outcome:
     """Whether a transaction may begin (RFC 6409 §4.3, RFC 8314 §3.3)."""
     if client.listener in SUBMISSION:
-        if not client.tls:
+        if not client.tls and not client.vouched:
             return outcome.TLS_REQUIRED
         if not client.login:
             return outcome.AUTH_REQUIRED
@@ -161,6 +165,28 @@ def recipient(client: Client, address: bytes, sender: bytes, router: Router) -> 
     if not client.trusted and not client.login and not router.relay(address):
         return outcome.RELAY_DENIED
     return router.resolve(address, sender=sender)
+
+
+def room(recipients: list[Recipient], octets: int, marks: Mapping[str, Mark], accounts: Accounts) -> Outcome | None:
+    """Why none of the mailboxes an address leads to has room for a message of so many octets (0: nobody knows); None where one has,
+    or a recipient is elsewhere: what the others owe then waits in the queue."""
+    refusal = None
+    for one in recipients:
+        try:
+            mailbox = accounts.find(one.address.decode("utf-8")) if one.kind == LOCAL else None
+        except (Trouble, OSError, UnicodeDecodeError):
+            mailbox = None
+        if mailbox is None or not mailbox.quota:
+            return None
+        mark = marks.get(mailbox.address)
+        least = octets - octets // 16                   # SIZE= counts CR, the mailbox does not
+        if least > mailbox.quota:
+            refusal = outcome.OVER_QUOTA
+        elif mark is not None and mark.quota == mailbox.quota and not mark.fits(least):
+            refusal = outcome.MAILBOX_FULL
+        else:
+            return None
+    return refusal
 
 
 def hops(received: int, hops_max: int) -> Outcome | None:

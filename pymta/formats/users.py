@@ -1,14 +1,17 @@
 """users: the users that are not users of the system, and where their mail lies.             pymta-users(5)
 
     file    = *(line LF)
-    line    = [name [":" [uid] [":" [gid] [":" [home]]]]] [*WSP "#" comment]      ; "#" at the start or after a blank
+    line    = [name [":" [uid] [":" [gid] [":" [home]]]] [":quota=" size]] [*WSP "#" comment]
+                                      ; "#" at the start or after a blank
     name    = local ["@" domain]          ; without a domain: a user in every local domain (local.domains)
     uid     = number / account            ; never 0.  Empty: local.virtual_uid
     gid     = number / group              ; empty: the group of uid
     home    = absolute path               ; empty: local.virtual_home/DOMAIN/USER.  The mailbox is home/Maildir
+    size    = number ["K" / "M" / "G"]    ; what the mailbox may hold, 0 for any amount.  Without it: local.quota
 
     alice@example.test
     bob@example.test:1005:1005:/srv/mail/bob       # a mailbox of his own uid
+    carol@example.test:quota=2G
 
 A line's name is all a user needs.  The domain of a line is one of ours (a virtual domain).  Names are compared without regard
 to case.  local is made of letters, digits and !#$%&'*=?^_`{|}~.+- , begins with neither dot nor hyphen and is at most 64 octets
@@ -30,7 +33,7 @@ NAME_MAX_OCTETS = 64
 
 @dataclass(frozen=True, slots=True)
 class User:
-    """local, domain: lower case, domain empty for a user of every local domain; uid, gid, home: as written, "" if not."""
+    """local, domain: lower case, domain empty for a user of every local domain; uid, gid, home, quota: as written, "" if not."""
 
     local: str
     domain: str
@@ -38,6 +41,12 @@ class User:
     gid: str
     home: str
     number: int                                             # of the line
+    quota: str = ""
+
+    @property
+    def quota_octets(self) -> int | None:
+        """None: as local.quota says."""
+        return _octets(self.quota) if self.quota else None
 
     @property
     def name(self) -> str:
@@ -52,6 +61,11 @@ class Users:
     by_name: dict[str, User]
     domains: dict[str, int]
     complaints: list[tuple[int, str]]
+
+    @property
+    def quotas(self) -> bool:
+        """Whether a line has a quota."""
+        return any(user.quota for user in self.by_name.values())
 
 
 def decode(data: bytes) -> Users:
@@ -79,10 +93,14 @@ def encode(user: User) -> bytes:
     fields = [user.name, user.uid, user.gid, user.home]
     while not fields[-1]:
         fields.pop()
+    if user.quota:
+        fields.append(f"quota={user.quota}")
     return ":".join(fields).encode("utf-8", "surrogateescape") + b"\n"
 
 
 def _user(line: str, number: int) -> User:
+    line, mark, quota = line.rpartition(":quota=") if ":quota=" in line else (line, "", "")
+    quota = quota.strip()
     name, *rest = line.split(":", 3)
     uid, gid, home = [field.strip() for field in rest] + [""] * (3 - len(rest))
     local, at, domain = name.strip().lower().rpartition("@")
@@ -101,7 +119,19 @@ def _user(line: str, number: int) -> User:
             raise ValueError(f"{what} {value}: too big; the biggest is 4294967294")
     if home and (not home.startswith("/") or ".." in home.split("/") or len(home) > HOME_MAX_OCTETS or not home.isprintable()):
         raise ValueError(f"home {clean(home)}: not an absolute path; write name:uid:gid:/the/home")
-    return User(local, domain, uid, gid, home, number)
+    if mark:
+        _octets(quota)
+    return User(local, domain, uid, gid, home, number, quota)
+
+
+_UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30}
+
+
+def _octets(quota: str) -> int:
+    digits = quota.rstrip("KMG")
+    if not digits.isascii() or not digits.isdigit() or len(digits) > 15 or quota[len(digits):] not in _UNITS:
+        raise ValueError(f"quota {clean(quota)}: not a size; write quota=500M")
+    return int(digits) * _UNITS[quota[len(digits):]]
 
 
 _SAFE = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789!#$%&'*=?^_`{|}~.+-")

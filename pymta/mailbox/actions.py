@@ -12,7 +12,7 @@ from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, TypeVar
 
 from pymta import durable, log
-from pymta.formats import maildir, uidlist
+from pymta.formats import maildir, maildirsize, uidlist
 from pymta.mailbox.message import LIMBO, Changes, Gone, Message, overflow_of
 from pymta.mailbox.scanner import CUR, NEW, Vanished
 
@@ -291,7 +291,10 @@ def _append_all(folder: Folder, messages: Sequence[tuple[bytes, Iterable[str], f
             except BaseException:
                 _undo(_path(folder, where) for _, where in made)
                 raise
-            return _publish(folder, made, keys, Changes(by=by))
+            uids = _publish(folder, made, keys, Changes(by=by))
+            if maildirsize.is_kept(folder.root):
+                maildirsize.add(folder.root, sum(len(data) for data, _, _ in messages), len(messages))
+            return uids
     except BaseException:
         _undo(path for _, path in written[len(made):])
         raise
@@ -327,6 +330,8 @@ def _copy(folder: Folder, uids: list[int], target: Folder, by: object) -> list[t
             return []
         made, keys = _link_all(folder, messages, target)
         new = _publish(target, made, keys, Changes(by=by))
+        if maildirsize.is_kept(target.root):
+            maildirsize.add(target.root, sum(message.size for message in messages), len(messages))
         return list(zip((message.uid for message in messages), new))
 
 
@@ -405,9 +410,12 @@ def expunge(folder: Folder, uids: Iterable[int], by: object = None) -> list[int]
         if not messages:
             return []
         limbo, changes = _limbo(folder), Changes(by=by)
+        sizes = {message: message.size for message in messages} if maildirsize.is_kept(folder.root) else {}
         with _many(folder, len(messages)):
             done = _each(folder, messages, lambda message: _rename(folder, message, None, b"%s/%s" % (limbo, message.where[1])))
         durable.sync_dirs([limbo, *folder.scanner.paths.values()])
+        if sizes:
+            maildirsize.add(folder.root, -sum(sizes[message] for message in done), -len(done))
         folder.drop(done, changes)
         folder.finish(changes)
         folder.compress_uidlist()

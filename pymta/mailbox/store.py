@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from lockfile import LockTimeout
 
 from pymta import clock, durable, log, watch
-from pymta.formats import maildir, subscriptions
+from pymta.formats import maildir, maildirsize, subscriptions
 from pymta.formats.uidlist import NAME as UIDLIST
 from pymta.locks import DotLock
 from pymta.mailbox.folder import Folder, heal
@@ -140,6 +140,7 @@ class MailStore:
             except FileNotFoundError:
                 raise NoSuchMailbox(name) from None
             self._let_go(directory)
+        maildirsize.forget(self.root)
         durable.sync_dir(self.root)
         _remove_tree(aside)
 

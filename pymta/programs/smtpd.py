@@ -12,18 +12,21 @@ import asyncio
 import errno
 import os
 import socket
+import time
+from collections.abc import Callable
 from functools import lru_cache
 from ipaddress import ip_address
 
-from pymta import auth, clock, layout, log, outcome, policy, rates, serve, settings
+from pymta import auth, clock, layout, limits, log, outcome, policy, rates, serve, settings, submission
 from pymta.formats.queuefile import Envelope, Recipient
 from pymta.gate import Gate
 from pymta.message import header, received
 from pymta.outcome import Outcome
 from pymta.proto import sasl
 from pymta.proto import smtp_events as smtp
+from pymta.proto.smtp_params import Wishes
 from pymta.proto.smtp_server import TEXT_END, SmtpServer
-from pymta.queue import committer, intake
+from pymta.queue import committer, full, intake
 from pymta.resolver import Resolver
 from pymta.routing import Router
 
@@ -47,26 +50,39 @@ class Office:
         self.settings = given = worker.settings
         self.host = given.host.encode("ascii", "replace")
         self.limits = smtp.Limits(size_octets=given["queue.size_max"], recipients=given["smtp.recipients_max"],
-                                  errors=given["smtp.errors_max"])
+                                  errors=given["smtp.errors_max"], mails=given["smtp.mails_max"])
+        self.release_max_s: float = given["smtp.release_max"]
         self.timeout_s: float = given["smtp.timeout"]
         self.session_max_s: float = given["smtp.session_max"]
         self.hops_max: int = given["queue.hops_max"]
         self.recipients_max: int = given["queue.recipients_max"]
         self.router = Router(given)
+        self.full = full.Full()
+        self.owners = submission.Owners(given, self.router) if given["smtp.sender_check"] else None
+        self.counts = limits.Limits(worker) if limits.wanted(given) else None
+        self.hide_client: bool = given["smtp.hide_client"]
         os.umask(0o002)                                 # queue files are 0664, see layout.py: they need no chmod then
         self.intake = committer.Committer(worker, INTAKE, "commit", syncfs=intake.has_own_filesystem(".", given["queue.own_filesystem"]))
         self.disk = policy.Disk(INTAKE, given["queue.free_min"])
         self.passwords = auth.Passwords(worker)
-        self.trusts = lru_cache(10_000)(self._trusts)
+        self.trusts = lru_cache(10_000)(lambda address: among(given["smtp.relay_from"], address))
+        self.speaks_for_others = lru_cache(1000)(lambda address: among(given["smtp.xclient_from"], address))
         self._troubled = -_TROUBLE_EVERY_S
 
-    def _trusts(self, address: str) -> bool:
-        """Whether address is in smtp.relay_from."""
+    async def alarm(self, login: str, what: str) -> None:
+        """Tell the admin, by mail and in the log."""
+        log.event("trouble", what=what, remedy="give the login a new password if its owner does not know why")
+        answer = self.router.resolve(b"postmaster")
+        if isinstance(answer, Outcome):
+            return
+        now = clock.now()
+        envelope = Envelope(b"", answer, self.intake.ids.new(now))
         try:
-            ip = ip_address(address)
-        except ValueError:
-            return False
-        return any(ip in network for network in self.settings["smtp.relay_from"])
+            draft = self.intake.draft(envelope)
+            draft.write(submission.alarm(self.host, login, what, now=now, id=envelope.id))
+            await self.intake.submit(draft)
+        except OSError as error:
+            self.trouble(error)
 
     def trouble(self, error: OSError) -> Outcome:
         """What a client hears when the disk refused: always that it should try again."""
@@ -75,6 +91,15 @@ class Office:
             log.event("trouble", what=f"cannot write in {INTAKE}", why=error.strerror or str(error),
                       remedy="the clients were told to try again; make room or mend the disk")
         return outcome.DISK_FULL if error.errno in (errno.ENOSPC, errno.EDQUOT) else outcome.LOCAL_ERROR
+
+
+def among(networks, address: str) -> bool:
+    """Whether an address (text, not always one) is in one of these networks."""
+    try:
+        ip = ip_address(address)
+    except ValueError:
+        return False
+    return any(ip in network for network in networks)
 
 
 def _resolver(given: settings.Settings) -> Resolver:
@@ -88,12 +113,16 @@ def _header_ends(top: bytes) -> bool:
 
 
 class Mail:
-    """One transaction.  given: the recipients as the client named them; final: theirs after routing, each once, in order."""
+    """One transaction.  size_octets: as promised, or 0; given: the recipients as the client named them; final: theirs after routing, each once, in order.
+    held: why the message is to wait for the admin, if it is."""
 
-    __slots__ = ("sender", "given", "final", "top", "draft", "failed", "crowded")
+    __slots__ = ("held", "sender", "facts", "given", "final", "top", "draft", "failed", "crowded", "size_octets")
 
-    def __init__(self, sender: bytes) -> None:
+    def __init__(self, sender: bytes, size_octets: int = 0) -> None:
         self.sender = sender
+        self.facts: dict[str, str] | None = None        # what MAIL wished, for the queue file
+        self.size_octets = size_octets
+        self.held = ""
         self.given: list[bytes] = []
         self.final: dict[tuple[bytes, bytes], Recipient] = {}
         self.top = b""                                  # the text so far, while a header to be completed has not come whole
@@ -112,7 +141,8 @@ class Session(serve.Session):
         client.trusted = wire.listener == "smtp" and office.trusts(wire.peer[0])
         self.engine = SmtpServer(office.host, office.limits, lmtp=wire.listener == "lmtp", tls=wire.tls,
                                       starttls=not wire.tls and office.worker.tls_context() is not None,
-                                      mechanisms=sasl.MECHANISMS if client.submits else ())
+                                      mechanisms=sasl.MECHANISMS if client.submits else (),
+                                      xclient=office.speaks_for_others(wire.peer[0]))
         self.mail = Mail(b"")
         self._from = b""                                # of the Received field; made at the first message
         self._until = clock.tick() + office.session_max_s
@@ -120,6 +150,8 @@ class Session(serve.Session):
         self._greeted = False
         self._wait: asyncio.TimerHandle | None = None   # for the greeting, or the answer to an error
         self._slow_s = 0.0                              # how long the answers to what was said wait
+        self._protocol = ""                             # and the protocol he speaks with it, if it said so
+        self._helo = b""                                # the name that a front end gave in its client's stead
         self._ptr: asyncio.Task | None = None
         client.exempt = wire.listener == "lmtp" or office.gate.exempt(wire.peer[0])
         wire.deadline(office.timeout_s)
@@ -191,7 +223,12 @@ class Session(serve.Session):
         if self._wait is not None:
             self._wait.cancel()
             self._wait = None
-        if self.mail.draft is not None and not self.engine.waiting:
+        if not self.engine.waiting:
+            self._drop()
+
+    def _drop(self) -> None:
+        """What has come of a text is not wanted any more."""
+        if self.mail.draft is not None:
             self.mail.draft.discard()
             self.mail.draft = None
 
@@ -212,8 +249,10 @@ class Session(serve.Session):
         engine = self.engine
         for event in engine.feed(data):
             match event:
+                case smtp.Recipient() if self.client.login and self.office.counts is not None:
+                    self.office.worker.task(self._recipient_counted(event, self.office.counts))
                 case smtp.Recipient():
-                    engine.answer(self._recipient(event.path.address))
+                    engine.answer(self._recipient(event.path.address, event.notes))
                 case smtp.EndOfData():
                     self._end_of_data(event)
                 case smtp.Sender():
@@ -225,13 +264,19 @@ class Session(serve.Session):
                     if engine.unread and self.office.rules.early_talk == "strict" and not self.client.exempt:
                         self._too_early()
                         return
-                    self.client.helo, self._from = event.name, b""
+                    self._drop()
+                    self.client.helo, self._from = self._helo or event.name, b""
+                    self._offer_release()
                     refusal = policy.hello(self.office.rules, self.client, event.name, self.office.settings.host)
                     engine.answer(self._refuse(refusal) if refusal else outcome.OK)
                 case smtp.Content():
                     self._write(event.text, more=True)
                 case smtp.Refused():
                     self._refused(event)
+                case smtp.Forgotten():
+                    self._drop()
+                case smtp.XClient():
+                    engine.answer(self._speaks_for(event.attributes))
                 case smtp.Login():
                     self.office.worker.task(self._login(event))
                 case smtp.StartTls():
@@ -275,22 +320,93 @@ class Session(serve.Session):
         result = policy.sender(self.client)
         if not self.client.exempt and self.client.listener == "smtp":
             result = policy.reverse(self.office.rules, self.client) or self.office.gate.messages(self.client.address) or result
+        if result.delivered and self.client.login and self.office.owners is not None:
+            result = self.office.owners.sender(self.client.login, event.path.address) or result
         if result.delivered:
             result = self.office.disk.room(event.size_octets) or result
-        self.mail = Mail(event.path.address)
+        self.mail = Mail(event.path.address, event.size_octets)
+        if event.wishes is not None:
+            self.mail.facts = event.wishes.facts
+            if event.wishes.hold_for_s is not None or event.wishes.hold_until is not None:
+                result = self._hold(event.wishes, self.mail.facts) or result
         return result if result.delivered else self._refuse(result)
 
-    def _recipient(self, address: bytes) -> Outcome:
+    def _offer_release(self) -> None:
+        """RFC 4865 §4: the longest interval and the last date."""
+        longest_s = int(min(self.office.release_max_s, 999_999_999))
+        if longest_s and self.client.submits and (self.client.tls or self.client.vouched):
+            last = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(clock.now() + longest_s))
+            self.engine.future_release = f"{longest_s} {last}".encode("ascii")
+
+    def _hold(self, wishes: Wishes, facts: dict[str, str]) -> Outcome | None:
+        """Note when the message may go; an Outcome where that is too far away.  A time that has passed is now."""
+        now = clock.now()
+        until = now + wishes.hold_for_s if wishes.hold_for_s is not None else wishes.hold_until or 0.0
+        if until > now + self.office.release_max_s:
+            return outcome.BAD_ARGUMENT.because(f"that is further away than {int(self.office.release_max_s)} seconds")
+        if until > now:
+            facts["release"] = str(int(until) + 1)
+        return None
+
+    def _speaks_for(self, attributes: dict[bytes, str]) -> Outcome:
+        """A front end in smtp.xclient_from says who its client is.  What it leaves out stays as it was."""
+        old, office = self.client, self.office
+        login = old.login
+        if b"LOGIN" in attributes:
+            mailbox = office.router.accounts.login(attributes[b"LOGIN"]) if attributes[b"LOGIN"] else None
+            if attributes[b"LOGIN"] and mailbox is None:
+                return self._refuse(outcome.BAD_ARGUMENT.because("LOGIN names no user of this host"))
+            login = mailbox.address if mailbox else ""
+        address = attributes.get(b"ADDR", old.address) or "unknown"
+        self.client = client = policy.Client(address, old.listener, tls=old.tls, login=login, vouched=bool(login),
+                                             exempt=old.listener == "lmtp" or office.gate.exempt(address))
+        client.trusted = old.listener == "smtp" and office.trusts(address)
+        self.engine.logged_in = bool(login)
+        self._helo, self._from = attributes.get(b"HELO", "").encode("ascii"), b""
+        self._protocol = attributes.get(b"PROTO", "")
+        self._ptr = None
+        if office.resolver is not None and not client.exempt and client.listener == "smtp" and address != "unknown":
+            self._ptr = office.worker.task(self._look_up(office.resolver))
+        log.event("connect", service=self.wire.listener, client=address, by=self.wire.peer[0], name=attributes.get(b"NAME") or None,
+                  helo=self._helo or None, login=login or None)
+        return outcome.OK
+
+    def _recipient(self, address: bytes, notes: tuple[tuple[bytes, bytes], ...] = ()) -> Outcome:
         mail = self.mail
         answer = policy.recipient(self.client, address, mail.sender, self.office.router)
         if isinstance(answer, Outcome):
             return self._refuse(answer, address)
+        office = self.office
+        if office.full or mail.size_octets and office.router.accounts.quotas:
+            refusal = policy.room(answer, mail.size_octets, office.full.marks, office.router.accounts)
+            if refusal is not None:
+                return self._refuse(refusal, address)
         if mail.given and len(mail.final) + len(answer) > self.office.recipients_max:
             return self._refuse(outcome.TOO_MANY_RECIPIENTS, address)
         mail.given.append(address)
         for one in answer:
+            if notes:
+                one.notes += notes
             mail.final.setdefault((one.kind, one.address), one)
         return outcome.RECIPIENT_OK
+
+    async def _recipient_counted(self, event: smtp.Recipient, counts: limits.Limits) -> None:
+        """The same for a user, whose recipients are counted."""
+        address = event.path.address
+        try:
+            verdict = await counts.ask(self.client.login, address)
+        except OSError as error:
+            result = self._refuse(outcome.LOCAL_ERROR.because(f"{error.strerror}; try again"), address)
+        else:
+            if verdict.fate == limits.OVER:
+                result = self._refuse(outcome.TOO_MUCH_MAIL.because(verdict.why), address)
+            else:
+                result = self._recipient(address, event.notes)
+                self.mail.held = self.mail.held or verdict.why
+            if verdict.alarm:
+                self.office.worker.task(self.office.alarm(self.client.login, verdict.alarm))
+        self.engine.answer(result)
+        self._resumed()
 
     def _start_tls(self) -> None:
         if self.office.worker.tls_context() is None:
@@ -313,6 +429,8 @@ class Session(serve.Session):
         else:
             result = outcome.OK if login else outcome.AUTH_FAILED
             self.client.login = login.name if login else ""
+            if login:
+                log.event("login", service=self.wire.listener, user=f"<{login.name}>", client=self.client.address, tls=self.wire.tls_version)
         self.engine.answer(result)
         self._resumed()
 
@@ -346,10 +464,14 @@ class Session(serve.Session):
         if failed is not None:
             return failed
         now = clock.now()
-        envelope = Envelope(mail.sender, list(mail.final.values()), office.intake.ids.new(now))
+        envelope = Envelope(mail.sender, list(mail.final.values()), office.intake.ids.new(now), mail.facts)
         if client.submits:
-            top = self._complete(top, mail.sender, now, envelope.id)
-        mail.draft = office.intake.draft(envelope)
+            if client.login and office.owners is not None and (failed := office.owners.author(client.login, top[:header.end(top)])):
+                return failed
+            top = self._complete(top, mail.sender or client.login.encode(), now, envelope.id)
+        if mail.held:
+            envelope.facts["hold"] = "contacts"
+        mail.draft = office.intake.draft(envelope, held=bool(mail.held))
         mail.draft.write(self._received(mail, envelope.id, now) + top)
         return None
 
@@ -362,9 +484,10 @@ class Session(serve.Session):
 
     def _received(self, mail: Mail, id: str, now: float) -> bytes:
         client = self.client
-        if not self._from:
+        if not self._from and not (client.submits and self.office.hide_client):
             self._from = received.client(client.helo, client.address)
-        with_ = received.protocol(lmtp=self.engine.lmtp, extended=self.engine.extended, tls=client.tls, login=bool(client.login))
+        with_ = received.protocol(lmtp=self.engine.lmtp, extended=self.engine.extended and self._protocol != "SMTP", tls=client.tls,
+                                  login=bool(client.login), utf8=self.engine.utf8)
         return received.field(self._from, self.office.host, with_, id, mail.given[0] if len(mail.given) == 1 else b"", now,
                               f"{self.wire.tls_version} {self.wire.cipher}".encode("ascii", "replace") if client.tls else b"")
 
@@ -398,7 +521,7 @@ class Session(serve.Session):
             result = Outcome(250, "2.0.0", 0, f"queued as {id}")
             log.event("accept", id=id, size=size_octets, nrcpt=len(mail.final), from_=b"<%s>" % mail.sender, client=client.address,
                       helo=client.helo, tls=self.wire.tls_version, login=client.login or None,
-                      ptr=None if client.ptr is None else client.ptr if isinstance(client.ptr, str) else "none")
+                      hold=mail.held or None, ptr=None if client.ptr is None else client.ptr if isinstance(client.ptr, str) else "none")
             if not client.exempt and client.listener == "smtp":
                 self.office.gate.accepted(client.address)
         self.mail = Mail(b"")
@@ -461,8 +584,12 @@ def service(given: settings.Settings) -> serve.Service:
             log.event("tidy", where=f"{INTAKE}/tmp", files=removed)
         committer.helper_main(given, clients, INTAKE)
 
+    helpers: dict[str, tuple[str, Callable[[settings.Settings, serve.Clients], None]]] = {"auth": (auth.ACCOUNT, auth.helper_main), "commit": (NAME, commit)}
+    if limits.wanted(given):
+        helpers["limits"] = NAME, limits.helper_main
     return serve.Service(NAME, listeners, open_worker, tls_listeners=frozenset(("submissions",)), workers=given["smtp.workers"],
-                         sessions_max=given["smtp.sessions_max"], account=NAME, helpers={"auth": (auth.ACCOUNT, auth.helper_main), "commit": (NAME, commit)},
+                         sessions_max=given["smtp.sessions_max"], account=NAME, helpers=helpers,
+                         behind=lambda address: among(given["smtp.proxy_from"], address) if given["smtp.proxy_from"] else False,
                          full=outcome.TOO_MANY_CONNECTIONS.smtp(), gate=lambda worker: gates[worker.number])
 
 

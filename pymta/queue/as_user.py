@@ -9,12 +9,14 @@ import os
 import select
 
 from pymta import clock, log, outcome, privs
+from pymta.formats import maildirsize
 from pymta.outcome import Outcome
 from pymta.queue import delivery
 from pymta.queue.delivery import Copy
 
 _PATIENCE_S = 120.0         # for a home on a network that hangs
 _SPARED_S = 900.0           # so long nobody waits again for a uid whose child has hung: it would stop the mail of all others
+_ROOM_S = 10.0              # for counting what a mailbox holds
 _GO = b"g"
 _hung: dict[int, float] = {}                            # uid -> when its child may be waited for again
 
@@ -153,8 +155,42 @@ class ForkedCrew(Crew):
             self._pid = 0
 
 
+def room(uid: int, gid: int, maildir: str, quota_octets: int, need_octets: int, *, in_process: bool) -> int | None:
+    """How much room a mailbox has (maildirsize.room), asked as its owner; None where that cannot be told now."""
+    if in_process:
+        try:
+            return maildirsize.room(maildir, quota_octets, need_octets)
+        except OSError:
+            return None
+    if clock.tick() < _hung.get(uid, 0.0):
+        return None
+    parent = os.getpid()
+    answer, end = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        try:
+            privs.become(uid, gid, _groups(uid, gid))
+            privs.die_with_parent(parent)
+            os.write(end, b"%d" % maildirsize.room(maildir, quota_octets, need_octets))
+        except OSError:
+            pass
+        except BaseException as error:
+            log.bug(f"quota as uid {uid}", error)
+        finally:
+            os._exit(0)
+    os.close(end)
+    poll = select.poll()
+    poll.register(answer, select.POLLIN)
+    data = os.read(answer, 32) if poll.poll(_ROOM_S * 1000) else b""
+    os.close(answer)
+    os.kill(pid, 9)
+    os.waitpid(pid, 0)
+    return int(data) if data else None
+
+
 def _say(answers: int, copies: list[Copy]) -> None:
-    lines = ["-" if c.outcome is None else f"{c.outcome.reply} {c.outcome.status} {outcome.clean(c.outcome.text)}" for c in copies]
+    lines = ["-" if c.outcome is None else
+             f"{c.outcome.reply} {c.outcome.status} {'-' if c.room is None else c.room} {outcome.clean(c.outcome.text)}" for c in copies]
     data = "".join(f"{line}\n" for line in lines).encode("ascii")
     while data:
         data = data[os.write(answers, data):]

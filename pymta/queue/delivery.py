@@ -18,7 +18,7 @@ import os
 from dataclasses import dataclass
 
 from pymta import durable, outcome
-from pymta.formats import queuefile
+from pymta.formats import maildirsize, queuefile
 from pymta.formats.queuefile import LOCAL, Envelope, Recipient
 from pymta.outcome import Outcome
 
@@ -29,7 +29,8 @@ _FULL = (errno.ENOSPC, errno.EDQUOT)
 @dataclass
 class Copy:
     """One copy to make.  fd: the open queue file; number: the recipient's; noted: whether its intent was noted before a crash;
-    outcome: how it ended, or None while it goes on."""
+    outcome: how it ended, or None while it goes on; quota: what the mailbox may hold in octets, or 0; room: what is left of that, once
+    it is known; size_octets: of the copy."""
 
     fd: int
     envelope: Envelope
@@ -40,6 +41,9 @@ class Copy:
     noted: bool = False
     outcome: Outcome | None = None
     base: str = ""
+    quota: int = 0
+    room: int | None = None
+    size_octets: int = 0
 
     @property
     def key(self) -> str:
@@ -81,18 +85,22 @@ def by_rename(path: str, fd: int, envelope: Envelope, maildir: str, folders: tup
 def prepare(copies: list[Copy]) -> None:
     """Step one for each copy without an outcome.  Sets outcome on those that ended: delivered before the crash, or refused."""
     directories = set()
+    rooms: dict[str, int] = {}                          # Maildir -> what is left when those before this copy have come
     for copy in copies:
         recipient = copy.envelope.recipients[copy.number]
         top = queuefile.seal(_envelope_for(copy.envelope, recipient), 0, 0, 0)
         rest = copy.envelope.size_octets - copy.envelope.head_octets
         lines = copy.envelope.lines - _lines_of_head(copy) + top.count(b"\n")
-        copy.base = base_name(copy.envelope, copy.number, copy.host, len(top) + rest, lines)
+        copy.size_octets = len(top) + rest
+        copy.base = base_name(copy.envelope, copy.number, copy.host, copy.size_octets, lines)
         try:
             if copy.noted:
                 if not os.path.lexists(copy.tmp):
                     copy.outcome = outcome.DELIVERED
                 else:
                     os.utime(copy.tmp)                  # mail readers tidy tmp/ after 36 hours, and that would tell us a lie
+            elif copy.quota and (refused := _over_quota(copy, rooms)) is not None:
+                copy.outcome = refused
             else:
                 _write(copy, recipient)
                 directories.add(f"{copy.maildir}/tmp")
@@ -105,6 +113,20 @@ def prepare(copies: list[Copy]) -> None:
             for copy in copies:
                 if copy.outcome is None and os.path.dirname(copy.tmp) == directory:
                     copy.outcome = refusal(error, copy.maildir)
+
+
+def _over_quota(copy: Copy, rooms: dict[str, int]) -> Outcome | None:
+    """Why the mailbox has no room for a copy, None if it has.  Raises OSError."""
+    left = rooms.get(copy.maildir)
+    if left is None:
+        left = maildirsize.room(copy.maildir, copy.quota, copy.size_octets)
+    copy.room = rooms[copy.maildir] = left
+    if copy.size_octets > copy.quota:
+        return outcome.OVER_QUOTA
+    if copy.size_octets > left:
+        return outcome.MAILBOX_FULL.because(f"mailbox is full: {max(0, left)} octets left of {copy.quota}")
+    copy.room = rooms[copy.maildir] = left - copy.size_octets
+    return None
 
 
 def _envelope_for(envelope: Envelope, recipient: Recipient) -> Envelope:
@@ -151,6 +173,8 @@ def publish(copies: list[Copy]) -> None:
         if copy.outcome is None:
             try:
                 durable.rename(copy.tmp, f"{copy.maildir}/new/{copy.base}")
+                if copy.quota:
+                    maildirsize.add(copy.maildir, copy.size_octets, 1)
                 published.setdefault(f"{copy.maildir}/new", []).append(copy)
             except OSError as error:
                 copy.outcome = refusal(error, copy.maildir)

@@ -12,10 +12,10 @@ import os
 from collections.abc import Callable, Iterable, Iterator
 
 from pymta import accounts, clock, durable, log, outcome
-from pymta.formats import queuefile, report
+from pymta.formats import maildirsize, queuefile, report
 from pymta.formats.queuefile import LOCAL, Envelope
 from pymta.outcome import Outcome
-from pymta.queue import as_user, delivery, places, wishes
+from pymta.queue import as_user, delivery, full, places, wishes
 from pymta.queue.delivery import Copy
 from pymta.queue.message import shown
 from pymta.settings import Settings
@@ -57,6 +57,7 @@ class Local:
         self.kept = False                               # whether publishing/ may hold more than noted says
         self.reported: dict[str, str] = {}              # name -> the report of it: while that stands the runner has not moved the file
         self.ids = queuefile.Ids()
+        self.full = full.Marks()
 
     def start(self) -> None:
         """Read the intents of batches that a crash cut off, work everything off, and forget them."""
@@ -85,6 +86,19 @@ class Local:
         self.deliver([name for name in names if name not in self.reported])
         if self.noted or self.kept:
             self._forget(sorted(os.listdir(PUBLISHING)))
+        self.full.look(self._room_again)
+
+    def _room_again(self, mark: full.Mark) -> int | None:
+        """What a mailbox that was full has left now; None where it is none with a quota any more."""
+        try:
+            mailbox = self.accounts.find(mark.address)
+        except (accounts.Trouble, OSError):
+            return mark.room
+        if mailbox is None or mailbox.quota != mark.quota:
+            return None
+        room = as_user.room(mailbox.uid, mailbox.gid, mailbox.maildir, mailbox.quota, max(mark.need, full.low(mark.quota)),
+                            in_process=self.uid != 0)
+        return mark.room if room is None else room
 
     def _forget(self, batches: list[str]) -> None:
         """Drop the intents of messages that are in the queue no more.  Not only todo/ counts: a power cut may have put a file back to
@@ -153,6 +167,8 @@ class Local:
             if mailbox is None or mailbox.uid != self.uid or _held(recipient) or self._loops(file, recipient.address) \
                     or (self.noted and f"{envelope.id}.0" in self.noted):
                 return False
+            if mailbox.quota and not self._fits(mailbox, envelope.size_octets):
+                return False
             if not delivery.by_rename(file.path, file.fd, envelope, mailbox.maildir, self.folders, self.host):
                 return False
         except (accounts.Trouble, UnicodeDecodeError):
@@ -167,9 +183,18 @@ class Local:
             log.event("trouble", what=f"cannot deliver by rename into {mailbox.maildir if mailbox else '?'}", why=error.strerror or str(error))
             return False
         os.close(file.fd)
+        if mailbox.quota:
+            maildirsize.add(mailbox.maildir, envelope.size_octets, 1)
         log.event("deliver", id=envelope.id, rcpt=f"<{shown(recipient.address)}>",
                   size=envelope.size_octets, wait_s=max(0, int(clock.now() - queuefile.birth(envelope.id))))
         return True
+
+    def _fits(self, mailbox: accounts.Mailbox, octets: int) -> bool:
+        """Whether a message may come by rename; one that does not fit is refused where it would be copied."""
+        left = maildirsize.room(mailbox.maildir, mailbox.quota, octets) - octets
+        if left >= 0:
+            self.full.note(mailbox.address, left, mailbox.quota)
+        return left >= 0
 
     def _loops(self, file: _File, address: bytes) -> bool:
         head = file.head
@@ -227,7 +252,7 @@ class Local:
             else:
                 key = f"{file.envelope.id}.{number}"
                 return (mailbox.uid, mailbox.gid), Copy(file.fd, file.envelope, number, mailbox.maildir, self.folders, self.host,
-                                                        noted=key in self.noted)
+                                                        noted=key in self.noted, quota=mailbox.quota)
         except accounts.Trouble as error:
             file.endings[number] = outcome.MAILBOX_TROUBLE.because(str(error))
         except UnicodeDecodeError as error:
@@ -254,9 +279,21 @@ class Local:
         for jobs in copies.values():
             for file, copy in jobs:
                 file.endings[copy.number] = copy.outcome or outcome.SURPRISE
+                if copy.room is not None:
+                    self._note_room(file, copy)
                 unsure |= not file.endings[copy.number].delivered and copy.key in keys
         # An intent whose copy may or may not have been published stays: the next attempt will ask it.
         return None if unsure or not fresh else path
+
+    def _note_room(self, file: _File, copy: Copy) -> None:
+        """Let others know how full the mailbox is."""
+        try:
+            mailbox = self.accounts.find(file.envelope.recipients[copy.number].address.decode("utf-8"))
+        except (accounts.Trouble, OSError, UnicodeDecodeError):
+            return
+        if mailbox is not None and copy.room is not None:
+            refused = copy.outcome is not None and copy.outcome.status == outcome.MAILBOX_FULL.status
+            self.full.note(mailbox.address, copy.room, copy.quota, copy.size_octets if refused else 0)
 
     def _note(self, path: str, keys: list[str]) -> Outcome | None:
         """Make the intents durable; what to say where that cannot be."""
