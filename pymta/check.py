@@ -13,7 +13,7 @@ from typing import Any
 from pymta import outcome
 from pymta.accounts import Accounts, Trouble
 from pymta.formats import aliases as formats_aliases
-from pymta.formats import passwords, transports, users
+from pymta.formats import passwords, relay_recipients, transports, users
 from pymta.formats.live import quiet
 from pymta.routing import HOLD, Router
 from pymta.settings import Settings
@@ -40,7 +40,7 @@ def everything(settings: Settings) -> list[Finding]:
     for complaint in settings.complaints:
         where, _, text = complaint.partition(": ")
         found[Finding(where, text)] = None
-    for look in (_rights, _combinations, _networks, _listeners, _tls, _users, _passwords, _transports, _aliases, _nobodys_mail):
+    for look in (_rights, _combinations, _networks, _listeners, _tls, _users, _passwords, _transports, _relay, _aliases, _nobodys_mail):
         try:
             found.update(dict.fromkeys(look(settings)))
         except OSError as error:
@@ -202,6 +202,26 @@ def _transports(settings: Settings) -> Iterator[Finding]:
     for pattern, (number, _) in table.by_pattern.items():
         if pattern in ours:
             yield Finding(f"{path}:{number}", f"{pattern} is a domain of ours, so this is never used; take it out here or there", True)
+
+
+def _relay(settings: Settings) -> Iterator[Finding]:
+    path = os.path.join(settings.etc, "relay_recipients")
+    table = relay_recipients.decode(_read(path))
+    for number, text in table.complaints:
+        yield Finding(f"{path}:{number}", text)
+    relayed, ours = settings["local.relay_domains"], set(Accounts(settings, quiet).domains())
+    for domain in relayed:
+        if domain in ours:
+            yield Finding(_at(settings, "local.relay_domains"), f"{domain} is a domain of ours too, so its mail stays here; take it out of one")
+        elif not any(name.endswith(f"@{domain}") for name in table.by_name):
+            yield Finding(_at(settings, "local.relay_domains"), f"{domain} has no recipient in relay_recipients, so all its mail is refused; "
+                          f"add its addresses there, or @{domain} for everybody")
+    for name, number in table.by_name.items():
+        if name.rpartition("@")[2] not in relayed:
+            yield Finding(f"{path}:{number}", f"{name}: its domain does not stand in local.relay_domains, so this is never used; add it there", True)
+        elif not name.rpartition("@")[0]:
+            yield Finding(f"{path}:{number}", f"{name}: mail for people who are not there is taken and must be returned to senders that may be forged; "
+                          "list the addresses", True)
 
 
 def _aliases(settings: Settings) -> Iterator[Finding]:

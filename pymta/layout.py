@@ -69,6 +69,10 @@ SPOOL: tuple[Place, ...] = (
     Place("state", 0o755, "root", "root", "", (), _Q, "one directory for each program: its lock, and what others may know of its doing"),
     Place("state/qrun", 0o755, "pymta-queue", "pymta-queue", "pymta-qrun", ("admin",), _Q, "the runner's lock"),
     Place("state/local", 0o755, "root", "root", "pymta-local", ("admin",), _Q, "the lock of pymta-local"),
+    Place("state/local/full", 0o755, "root", "root", "pymta-local", ("pymta-smtpd",), _Q, "mailboxes that have no room"),
+    Place("state/smtpd", 0o750, "pymta-smtpd", "pymta-smtpd", "pymta-smtpd", ("admin",), "pymta-smtpd(8)", "to whom each login has written"),
+    Place("state/tls", 0o700, "root", "root", "pymta-smtpd", (), "pymta.conf(5)",
+          "a self-signed certificate, where it could not be made in /etc/pymta/tls"),
     Place("state/remote", 0o755, "pymta-remote", "pymta-remote", "pymta-remote", ("admin",), _Q, "the lock of pymta-remote"),
 )
 ELSEWHERE: tuple[Place, ...] = (
@@ -78,9 +82,12 @@ ELSEWHERE: tuple[Place, ...] = (
     Place("{etc}/users", 0o644, "root", "root", "pymta-passwd, admin",
           ("pymta-smtpd", "pymta-qrun", "pymta-local", "pymta-imapd", "pymta-pop3d"), "pymta-users(5)", "virtual users and where their mail lies"),
     Place("{etc}/passwords", 0o640, "root", "pymta-auth", "pymta-passwd, admin", ("the password children",), "pymta-users(5)", "password hashes"),
+    Place("{etc}/senders", 0o644, "root", "root", "admin", ("pymta-smtpd",), "pymta-senders(5)", "from what other addresses a login may send"),
     Place("{etc}/transports", 0o644, "root", "root", "admin", ("pymta-remote", "pymta-qrun"), "pymta-transports(5)",
           "destinations that are not found by MX"),
-    Place("{etc}/tls", 0o755, "root", "root", "admin", ("pymta-smtpd", "pymta-imapd", "pymta-pop3d"), "pymta.conf(5)", "certificate and key"),
+    Place("{etc}/relay_recipients", 0o644, "root", "root", "admin", ("pymta-smtpd", "pymta-qrun"), "pymta-users(5)",
+          "who gets mail in local.relay_domains"),
+    Place("{etc}/tls", 0o755, "root", "root", "admin, the daemon that starts first", ("pymta-smtpd", "pymta-imapd", "pymta-pop3d"), "pymta.conf(5)", "certificate and key"),
     Place("{run}", 0o755, "root", "root", "", (), "pymta(7)", "lock and pid files"),
 )
 PLACES = SPOOL + ELSEWHERE

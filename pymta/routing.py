@@ -7,6 +7,8 @@ when an extension is cut off, longest first:
     catch-all alias of the domain
     postmaster, abuse, mailer-daemon: as root        root: local.admin, else it waits in hold/
 
+In a domain that we only pass on (local.relay_domains) those are taken who stand in relay_recipients; nobody else is there.
+
 An address in another domain is taken as it is, unless an alias has exactly that address on its left.  A bare name on the right
 of an alias is one person, whatever domain the mail came by: looked for in the local domains, in the first domain, and only
 then in the domain the mail came by; no catch-all takes it.
@@ -27,9 +29,11 @@ from dataclasses import dataclass
 from pymta import clock, outcome
 from pymta.accounts import Accounts, Mailbox, Trouble
 from pymta.formats import aliases as formats_aliases
+from pymta.formats import relay_recipients
 from pymta.formats.aliases import INCLUDE, MAILBOX, Alias, Aliases, Target
 from pymta.formats.live import Live, Tell, tell
 from pymta.formats.queuefile import LOCAL, REMOTE, Recipient
+from pymta.formats.relay_recipients import Recipients
 from pymta.message import address as addresses
 from pymta.outcome import Outcome
 from pymta.settings import Settings
@@ -71,10 +75,13 @@ class Router:
         self._tell = tell
         self.path = os.path.join(settings.etc, "aliases")
         self._live: Live[Aliases] = Live(self.path, formats_aliases.decode, self._report)
+        self.relayed = frozenset(settings["local.relay_domains"])
+        self.relay_path = os.path.join(settings.etc, "relay_recipients")
+        self._relay: Live[Recipients] = Live(self.relay_path, relay_recipients.decode, self._report_relay)
         self._lists: dict[str, Live[list[Target]]] = {}
         self._answers: dict[bytes, Answer] = {}
         self._size = 0
-        self._based_on: tuple[object, object] | None = None
+        self._based_on: tuple[object, object, object] | None = None
         self._until = 0.0
         self._told: set[str] = set()
         self.admin = self._admin()
@@ -87,11 +94,12 @@ class Router:
         sender does not matter yet.
         """
         try:
-            tables = self.accounts.table(), self.aliases()
+            tables = self.accounts.table(), self.aliases(), self._relay.get() if self.relayed else None
         except OSError:
             return outcome.LOCAL_ERROR                       # logged by Live; the mail stays with the sender
         now = clock.tick()
-        if now >= self._until or self._based_on is None or tables[0] is not self._based_on[0] or tables[1] is not self._based_on[1]:
+        if now >= self._until or self._based_on is None or tables[0] is not self._based_on[0] or tables[1] is not self._based_on[1] \
+                or tables[2] is not self._based_on[2]:
             self._answers, self._size, self._based_on, self._until = {}, 0, tables, now + ANSWERS_S
         answer = self._answers.get(address)
         if answer is None:
@@ -116,14 +124,14 @@ class Router:
         return Explanation(way.answer(), steps, way.faults)
 
     def relay(self, address: bytes) -> bool:
-        """Whether mail for address is for this host: its domain is ours, or an alias has exactly this address on its left.
+        """Whether mail for address is for this host: its domain is ours or one that we pass on, or an alias has exactly this address on its left.
         Everything else is relaying.  While users or aliases cannot be read it is: resolve then refuses it for now."""
         local, domain = addresses.split(address)
         if not domain:
             return True
         name = _text(domain).lower().removesuffix(".")
         try:
-            if self.accounts.is_local_domain(name) or self.is_own_literal(domain):
+            if self.accounts.is_local_domain(name) or name in self.relayed or self.is_own_literal(domain):
                 return True
             return f"{_text(local).lower()}@{name}" in self.aliases().by_name
         except OSError:
@@ -133,6 +141,10 @@ class Router:
         """Whether domain is an address literal of this host."""
         address = addresses.literal_ip(domain)
         return bool(address) and _is_own_ip(address)
+
+    def relay_recipients(self) -> Recipients:
+        """The file as it is now.  Raises OSError if it has never been read."""
+        return self._relay.get()
 
     def aliases(self) -> Aliases:
         """The aliases file as it is now.  Raises OSError if it has never been read."""
@@ -170,6 +182,10 @@ class Router:
         self._told.clear()
         for number, reason in aliases.complaints:
             self.tell(f"{self.path}:{number}", reason)
+
+    def _report_relay(self, recipients: Recipients) -> None:
+        for number, reason in recipients.complaints:
+            self.tell(f"{self.relay_path}:{number}", reason)
 
     def _decode_list(self, path: str, data: bytes) -> list[Target]:
         targets, complaints = formats_aliases.decode_list(data)
@@ -282,7 +298,17 @@ class _Expansion:
         alias = self.by_name.get(f"{name}@{domain}")
         if alias and not self._is_last(alias):
             return self.alias(alias, domain)
+        if domain.lower().removesuffix(".") in self.router.relayed:
+            return self.relayed(local, domain)
         self.step("elsewhere", f"{local}@{domain}: not a domain of ours; sent there")
+        return self.add(REMOTE, f"{local}@{domain}")
+
+    def relayed(self, local: str, domain: str) -> bool:
+        """Mail that we take for another host."""
+        if not self.router.relay_recipients().has(local.lower(), domain.lower().removesuffix(".")):
+            self.step(self.router.relay_path, f"{local}@{domain}: does not stand there")
+            return False
+        self.step("relay", f"{local}@{domain}: passed on")
         return self.add(REMOTE, f"{local}@{domain}")
 
     def bare(self, name: str, came_by: str) -> bool:

@@ -80,6 +80,17 @@ def _measure(value: str, units: Mapping[str, float], remedy: str) -> float:
         raise ValueError(remedy) from None
 
 
+def rates(value: str) -> tuple[tuple[int, float], ...]:
+    """How many within how many seconds."""
+    out = []
+    for item in words(value):
+        number, slash, unit = item.partition("/")
+        if not slash or unit not in ("m", "h", "d"):
+            raise ValueError("not a rate; write 500/h 5000/d")
+        out.append((positive(number), float(_SECONDS[unit])))
+    return tuple(out)
+
+
 def port(value: str) -> int:
     if not 0 < (number := count(value)) < 65536:
         raise ValueError("not a port; write 25")
@@ -129,6 +140,11 @@ def host_port(value: str) -> tuple[str, int] | None:
 def listen(value: str) -> tuple[tuple[str, int], ...]:
     """Addresses to listen on."""
     return tuple(pair for item in words(value) if (pair := host_port(item)))
+
+
+def listen_or_path(value: str) -> tuple[tuple[str, int], ...]:
+    """Addresses to listen on; a path stands as (path, 0)."""
+    return tuple((item, 0) if item.startswith("/") else pair for item in words(value) if item.startswith("/") or (pair := host_port(item)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,8 +218,15 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("smtp.listen", listen, "[::]:25", ("pymta-smtpd",), "Where to take mail from other hosts."),
     Setting("smtp.submission", listen, "[::]:587", ("pymta-smtpd",), "Where users hand in mail, after STARTTLS and a login."),
     Setting("smtp.submissions", listen, "[::]:465", ("pymta-smtpd",), "The same with TLS from the first byte."),
-    Setting("smtp.lmtp", listen, "", ("pymta-smtpd",), "Where to take mail by LMTP (RFC 2033)."),
+    Setting("smtp.lmtp", listen_or_path, "", ("pymta-smtpd",),
+            "Where to take mail by LMTP (RFC 2033): HOST:PORT, or the path of a Unix socket, such as /run/pymta/lmtp, which is made with mode 0660."),
     Setting("smtp.relay_from", networks, "", ("pymta-smtpd",), "Networks whose hosts may send to any domain without a login."),
+    Setting("smtp.proxy_from", networks, "", ("pymta-smtpd",),
+            "Networks of load balancers, whose connections must begin with a header of the PROXY protocol (version 1 or 2) that names "
+            "the client.  From anybody else such a header ends the session."),
+    Setting("smtp.xclient_from", networks, "", ("pymta-smtpd",),
+            "Networks of front ends that may say by XCLIENT who their client is, and who has logged in there.  They are believed: who may "
+            "do that may send as anybody."),
     Setting("smtp.trusted", networks, "127.0.0.0/8 ::1/128", ("pymta-smtpd",),
             "Networks whose hosts no check and no limit from smtp.early_talk to smtp.tarpit_after holds for; those of smtp.relay_from "
             "are always among them.  They may not relay for that."),
@@ -232,10 +255,25 @@ SETTINGS: tuple[Setting, ...] = (
             "The longest wait for the answer to a command that is refused.  0s: none.  The wait begins with a second and doubles with each error."),
     Setting("smtp.tarpit_after", count, "3", ("pymta-smtpd",), "Errors of one address within ten minutes whose answers come at once."),
     Setting("smtp.recipients_max", positive, "1000", ("pymta-smtpd",), "Recipients in one transaction; RFC 5321 §4.5.3.1.8 asks for at least 100."),
+    Setting("smtp.mails_max", count, "0", ("pymta-smtpd",),
+            "Messages in one session, which is closed then (421); announced as MAILMAX (RFC 9422).  0: any number."),
+    Setting("smtp.release_max", duration, "30d", ("pymta-smtpd",),
+            "How far ahead users may set the time at which a message is sent (FUTURERELEASE, RFC 4865); until then it waits in later/.  0s: not at all."),
     Setting("smtp.sessions_max", positive, "2000", ("pymta-smtpd",), "Sessions at a time in each worker."),
     Setting("smtp.errors_max", positive, "20", ("pymta-smtpd",), "Refused commands after which a session is closed."),
     Setting("smtp.timeout", duration, "5m", ("pymta-smtpd",), "A session that says nothing for this long is closed (RFC 5321 §4.5.3.2.7)."),
     Setting("smtp.session_max", duration, "2h", ("pymta-smtpd",), "The longest life of a session, whatever it does."),
+    Setting("smtp.sender_check", boolean, "yes", ("pymta-smtpd",),
+            "Whether a login may send only from its own addresses: MAIL FROM and From must be the mailbox's address, one with an "
+            "extension, an alias that leads to it, or stand in the senders file; else 553 5.7.1."),
+    Setting("smtp.hide_client", boolean, "no", ("pymta-smtpd",),
+            "Whether the Received field of mail that a user hands in says nothing of where it came from.  The log does."),
+    Setting("smtp.login_rate", rates, "1000/h 5000/d", ("pymta-smtpd",),
+            "How many recipients a login may write to within a minute (m), an hour (h) or a day (d).  More are put off (452 4.7.1), and "
+            "postmaster is told.  Empty: any number."),
+    Setting("smtp.new_recipients_per_day", count, "250", ("pymta-smtpd",),
+            "How many recipients that it never wrote to before a login may write to within a day.  Mail to more of them is accepted and waits in "
+            "hold/ for pymta-mailq release, and postmaster is told: this is what a stolen password looks like.  0: any number."),
     Setting("smtp.workers", positive, "2", ("pymta-smtpd",), "Processes that share the listening sockets."),
 
     Setting("tls.certificate", text, "", DAEMONS,
