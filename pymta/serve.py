@@ -11,7 +11,6 @@ A worker that dies ends its sessions only; a helper that dies is started again a
 from __future__ import annotations
 
 import asyncio
-import gc
 import os
 import select
 import signal
@@ -23,6 +22,7 @@ from typing import Callable, Mapping, Protocol
 from pymta import clock, log, privs, tls, tls_files
 from pymta.notify import notify
 from pymta.settings import Settings
+from pymta.trim import trim
 from pymta.wire import Session, Wire, plain
 
 __all__ = ["Clients", "Service", "Session", "Wire", "Worker", "run"]
@@ -336,8 +336,7 @@ class _Parent:
         signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
         for sig in _SIGNALS:
             signal.signal(sig, lambda number, _: self.told.add(number))
-        gc.collect()
-        gc.freeze()                                     # children share these pages
+        trim()
         self.files.changed(now=True)
         for name in self.service.helpers:
             self.start_helper(name)

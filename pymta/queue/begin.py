@@ -5,6 +5,7 @@ import argparse
 import os
 
 from pymta import layout, locks, log, privs, settings
+from pymta.trim import trim
 
 
 def begin(name: str, sentence: str, argv: list[str] | None, *, account: str, umask: int) -> tuple[settings.Settings, locks.Instance]:
@@ -26,6 +27,7 @@ def begin(name: str, sentence: str, argv: list[str] | None, *, account: str, uma
         privs.become_account(account)
         os.umask(umask)
         os.chdir(spool)
+        trim()
         return config, locks.single_instance(os.path.abspath(f"state/{name.removeprefix('pymta-')}/lock"))
     except locks.AlreadyRunning as error:
         log.event("trouble", what=f"another {name} works on this spool", why=str(error), remedy="stop it first")

@@ -219,12 +219,12 @@ def inject(starts: int) -> list[Row]:
 
 
 # ---- doing nothing ----------------------------------------------------------------------------------------------------
-def idle(seconds: float) -> list[Row]:
+def idle(seconds: float, settle: float = 62.0) -> list[Row]:
     """Wake-ups of every process in so many seconds, and memory, of a system that has worked and has nothing to do."""
     with Sandboxes() as sandboxes:
         sandbox = start(sandboxes)
         load(sandbox, 200, 20, each=0, pipelining=True)
-        time.sleep(15)                                  # the supervisor looks a few times after a start
+        time.sleep(settle)                              # the supervisor looks a few times after a start, the others once after the load
         processes = daemons(sandbox)
         before = {pid: proc.sleeps(pid) for pid in processes}
         time.sleep(seconds)
