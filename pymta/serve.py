@@ -11,6 +11,7 @@ A worker that dies ends its sessions only; a helper that dies is started again a
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import select
 import signal
@@ -19,8 +20,9 @@ import ssl
 from dataclasses import dataclass, field
 from typing import Callable, Mapping, Protocol
 
-from pymta import clock, log, privs, tls, tls_files
+from pymta import clock, durable, log, privs, tls, tls_files
 from pymta.notify import notify
+from pymta.proto import proxy
 from pymta.settings import Settings
 from pymta.trim import trim
 from pymta.wire import Session, Wire, plain
@@ -29,6 +31,7 @@ __all__ = ["Clients", "Service", "Session", "Wire", "Worker", "run"]
 
 _BACKLOG = 1024
 _ACCEPTS_A_TURN = 16
+_PROXY_S = 10.0                                         # a balancer has its header ready
 _STOP_S = 5.0
 _SIGNALS = {signal.SIGCHLD, signal.SIGTERM, signal.SIGINT, signal.SIGHUP}
 _TLS = "tls"                                            # among the names of what is handed down
@@ -42,7 +45,8 @@ class Service:
     listeners: name -> addresses; tls_listeners: names that speak TLS from the first byte.  open: called once in each worker,
     returns the factory of sessions.  account: whom workers become.  helpers: name -> (account, function); the function runs in
     a child of its own as fn(settings, clients), clients being a Clients that yields a connected socket for every worker.
-    full: what a connection over sessions_max is told.  gate: called once in each worker: who else may not come in.
+    full: what a connection over sessions_max is told.  gate: called once in each worker: who else may not come in.  A listener's host
+    that begins with / is the path of a Unix socket.  behind: whether a peer is a load balancer that says first whose connection it is.
     """
 
     name: str
@@ -55,6 +59,7 @@ class Service:
     helpers: Mapping[str, tuple[str, Callable[[Settings, "Clients"], None]]] = field(default_factory=dict)
     full: bytes = b""
     gate: Callable[["Worker"], "Gate | None"] | None = None
+    behind: Callable[[str], bool] | None = None
 
 
 class Gate(Protocol):
@@ -153,6 +158,13 @@ class Worker:
             log.event("refuse", service=name, peer=address[0], why="too many sessions")
             _turn_away(sock, self.service.full)
             return
+        behind = self.service.behind
+        if behind is not None and behind(address[0]):
+            wire = Wire(self, sock, address, name)
+            self.wires.add(wire)
+            wire.session = _Behind(wire)
+            wire._listen()
+            return
         gate = self._gate
         if gate is not None and (refusal := gate.enter(address[0], name)) is not None:
             _turn_away(sock, refusal)
@@ -168,6 +180,26 @@ class Worker:
         else:
             wire._turn(_open, wire, self._factory)
         wire._listen()
+
+    def admit(self, wire: Wire, rest: bytes) -> None:
+        """Go on with a connection that a balancer has handed on; rest: what came behind its header."""
+        gate = self._gate
+        if gate is not None:
+            refusal = gate.enter(wire.peer[0], wire.listener)
+            if refusal is not None:
+                wire.send(refusal)
+                wire.close(linger=True)
+                return
+            wire.gate = gate
+        if wire.listener in self.service.tls_listeners:
+            wire.start_tls()
+            if not wire._gone:
+                wire.session = _Unsecured(wire, self._factory)
+                self.loop.call_soon(wire._heard_tls, rest)
+        else:
+            _open(wire, self._factory)
+            if rest and not wire._gone:
+                wire.session.received(rest)
 
     def one_less(self) -> None:
         if self._stopping and not self.wires:
@@ -223,6 +255,34 @@ class _Unsecured(Session):
         _open(self.wire, self._factory)
 
 
+class _Behind(Session):
+    """Waits for what a load balancer says of its client; then all is as if that had come itself."""
+
+    def __init__(self, wire: Wire) -> None:
+        super().__init__(wire)
+        self._heard = b""
+        wire.deadline(_PROXY_S)
+
+    def received(self, data: bytes) -> None:
+        self._heard += data
+        try:
+            header = proxy.parse(self._heard)
+        except proxy.BadHeader as error:
+            self._refuse(str(error))
+            return
+        if header is not None:
+            self.wire.peer = header.peer or self.wire.peer
+            self.wire.worker.admit(self.wire, self._heard[header.octets:])
+
+    def timed_out(self) -> None:
+        self._refuse("no PROXY header")
+
+    def _refuse(self, why: str) -> None:
+        log.event("refuse", service=self.wire.listener, peer=self.wire.peer[0], why=why,
+                  remedy="let the balancer send one, or take it out of smtp.proxy_from")
+        self.wire.abort()
+
+
 def _open(wire: Wire, factory: Callable[[Wire], Session]) -> None:
     wire.session = factory(wire)
 
@@ -263,6 +323,9 @@ def bind(addresses: tuple[tuple[str, int], ...]) -> list[socket.socket]:
     """Listening sockets for addresses.  `::` takes IPv4 too.  OSError names the address."""
     out = []
     for host, port in addresses:
+        if host.startswith("/"):
+            out.append(_bind_path(host))
+            continue
         try:
             family = socket.AF_INET6 if ":" in host else socket.AF_INET
             if host == "::" and not socket.has_ipv6:
@@ -280,6 +343,44 @@ def bind(addresses: tuple[tuple[str, int], ...]) -> list[socket.socket]:
             raise OSError(error.errno, f"cannot listen on {host} port {port}: {error.strerror}") from None
         out.append(sock)
     return out
+
+
+def _bind_path(path: str) -> socket.socket:
+    """A listening Unix socket, for its owner and group.  What a crash left of another one is taken away."""
+    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        try:
+            with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+                probe.connect(path)
+            raise OSError(errno.EADDRINUSE, os.strerror(errno.EADDRINUSE))
+        except ConnectionRefusedError:
+            durable.unlink_if_there(path)
+        except FileNotFoundError:
+            pass
+        mask = os.umask(0o117)
+        try:
+            sock.bind(path)
+        finally:
+            os.umask(mask)
+        sock.listen(_BACKLOG)
+    except OSError as error:
+        sock.close()
+        raise OSError(error.errno, f"cannot listen on {path}: {error.strerror or error}") from None
+    return sock
+
+
+def _give(listening: list[tuple[str, socket.socket]], account: str) -> list[str]:
+    """The paths of Unix sockets that were made here, each given to account."""
+    paths = [sock.getsockname() for _, sock in listening if sock.family == socket.AF_UNIX]
+    if paths and account and privs.is_root():
+        import pwd
+        entry = pwd.getpwnam(account)
+        for path in paths:
+            try:
+                os.chown(path, entry.pw_uid, entry.pw_gid)
+            except PermissionError:                     # root by name only, as our units make it
+                log.event("trouble", what=f"cannot give {path} to {account}", remedy="let a socket unit open it, with SocketGroup=")
+    return paths
 
 
 def inherited() -> list[tuple[str, socket.socket]]:
@@ -302,7 +403,8 @@ def run(service: Service, settings: Settings) -> int:
         log.event("config", why=complaint)
     try:
         listening = [(name, sock) for name, sock in inherited() if name in service.listeners]
-        if not listening:
+        ours = not listening
+        if ours:
             listening = [(name, sock) for name, addresses in service.listeners.items() for sock in bind(addresses)]
     except OSError as error:
         log.event("trouble", what=str(error.strerror or error), remedy="stop what holds the port, or change the setting in pymta.conf")
@@ -318,12 +420,13 @@ def run(service: Service, settings: Settings) -> int:
                 log.event("trouble", what=f"no account {account}", remedy="make the accounts, see pymta(7)")
                 return 67
     tls_files.make_first(settings)
-    return _Parent(service, settings, listening).run()
+    return _Parent(service, settings, listening, _give(listening, service.account) if ours else []).run()
 
 
 class _Parent:
-    def __init__(self, service: Service, settings: Settings, listening: list[tuple[str, socket.socket]]) -> None:
+    def __init__(self, service: Service, settings: Settings, listening: list[tuple[str, socket.socket]], paths: list[str]) -> None:
         self.service = service
+        self.paths = paths                              # of the Unix sockets that go with us
         self.settings = settings
         self.listening = listening
         self.children: dict[int, _Child] = {}
@@ -349,8 +452,8 @@ class _Parent:
             except OSError:
                 log.event("trouble", what="a worker does not get ready")
         notify("READY=1")
-        log.event("start", pid=os.getpid(), listen=" ".join(f"{name}:{sock.getsockname()[1]}" for name, sock in self.listening
-                                                            if sock.family != socket.AF_UNIX))
+        log.event("start", pid=os.getpid(), listen=" ".join(f"{name}:{where if isinstance(where, str) else where[1]}"
+                                                            for name, sock in self.listening for where in [sock.getsockname()]))
         self.wait()
         return self.stop()
 
@@ -501,6 +604,11 @@ class _Parent:
         notify("STOPPING=1")
         for _, sock in self.listening:
             sock.close()
+        for path in self.paths:
+            try:
+                durable.unlink_if_there(path)
+            except OSError:
+                pass                                    # the next start will
         workers = {child.pid for child in self.workers.values()}
         for sig, wait_s, pids in ((signal.SIGTERM, _STOP_S + 1, workers), (signal.SIGTERM, 1.0, None), (signal.SIGKILL, 1.0, None)):
             for pid in list(self.children):

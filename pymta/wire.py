@@ -231,6 +231,12 @@ class Wire:
         else:
             self._lost()
 
+    def _heard_tls(self, data: bytes) -> None:
+        """What came of the handshake before it was expected: behind a PROXY header."""
+        if self._tls_in is not None and not self._gone:
+            self._tls_in.write(data)
+            self._read_tls()
+
     def _read_tls(self) -> None:
         tls = self._tls
         self._again = False

@@ -252,6 +252,12 @@ def read_records(fd: int, envelope: Envelope) -> tuple[list[Record], int]:
     return records, envelope.size_octets + good
 
 
+def release(envelope: Envelope) -> float:
+    """The fact release=: before when its sender does not want it sent, seconds since 1970; 0.0 without one."""
+    value = envelope.facts.get("release", "")
+    return float(value) if value.isdigit() and value.isascii() and len(value) < 12 else 0.0
+
+
 def owed(envelope: Envelope, records: list[Record]) -> list[int]:
     """Numbers of the recipients that are neither delivered nor failed nor moved."""
     final = {record.recipient for record in records if record.word in FINAL_WORDS}

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from pymta.message import header
 
-# RFC 3848, by (EHLO was said, TLS, login); LMTP has its own
+# RFC 3848, by (EHLO was said, TLS, login); LMTP has its own, and so has SMTPUTF8 (RFC 6531 §4.3)
 _WITH = {(True, False, False): b"ESMTP", (True, True, False): b"ESMTPS", (True, False, True): b"ESMTPA", (True, True, True): b"ESMTPSA"}
 _NAME = b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.-_:[]"
 _ODD = bytes(octet for octet in range(256) if octet not in _NAME)
@@ -21,10 +21,10 @@ _date = b""
 _date_of = -1
 
 
-def protocol(*, lmtp: bool, extended: bool, tls: bool, login: bool) -> bytes:
+def protocol(*, lmtp: bool, extended: bool, tls: bool, login: bool, utf8: bool = False) -> bytes:
     """The word after "with"."""
-    if lmtp:
-        return b"LMTP" + b"S" * tls + b"A" * login
+    if lmtp or utf8:
+        return b"UTF8" * utf8 + (b"LMTP" if lmtp else b"SMTP") + b"S" * tls + b"A" * login
     return _WITH.get((extended, tls, login), b"SMTP")
 
 
@@ -35,14 +35,14 @@ def client(helo: bytes, address: str) -> bytes:
 
 
 def field(came_from: bytes, host: bytes, with_: bytes, id: str, recipient: bytes, now: float, tls: bytes = b"") -> bytes:
-    """The whole field.  came_from: of client(); tls: version and cipher, or empty; recipient: empty where there are several,
+    """The whole field.  came_from: of client(), or empty where it is nobody's business; tls: version and cipher, or empty; recipient: empty where there are several,
     since one must not learn of the others (RFC 5321 §7.2); now: seconds since 1970."""
     global _date, _date_of
     if int(now) != _date_of:                            # one date serves all messages of its second
         _date_of = int(now)
         _date = header.date(now)
-    return b"Received: from %s\n\tby %s with %s id %s%s%s; %s\n" % (
-        came_from, host, with_, id.encode("ascii"), b"\n\t(%s)" % tls if tls else b"",
+    return b"Received: %sby %s with %s id %s%s%s; %s\n" % (
+        b"from %s\n\t" % came_from if came_from else b"", host, with_, id.encode("ascii"), b"\n\t(%s)" % tls if tls else b"",
         b"\n\tfor <%s>" % recipient if recipient else b"", _date)
 
 

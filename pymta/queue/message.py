@@ -40,8 +40,13 @@ class Message:
 
     @property
     def birth(self) -> float:
-        """Seconds since 1970 when it was accepted."""
-        return queuefile.birth(self.envelope.id)
+        """Seconds since 1970 when it was accepted; for one that was to be sent later, that time: its life begins then."""
+        return max(queuefile.birth(self.envelope.id), self.release)
+
+    @property
+    def release(self) -> float:
+        """Before when it is not to be sent, seconds since 1970; 0.0 if nobody said so (RFC 4865)."""
+        return queuefile.release(self.envelope)
 
     @property
     def owed(self) -> list[int]:
