@@ -335,7 +335,7 @@ def test_a_stranger_s_directory_that_cannot_be_moved_is_told_of_once(box, monkey
     real = durable.rename
 
     def rename(source, target):
-        if "stranger" in source:
+        if source.endswith("stranger.drop"):
             raise PermissionError(errno.EACCES, "Permission denied")
         real(source, target)
 
