@@ -24,7 +24,7 @@ from tests.power import volume
 from tests.power.volume import MIB, Part, Volumes
 from tests.running import Sandbox, Sandboxes, new_directory
 
-pytestmark = [pytest.mark.power, pytest.mark.root, pytest.mark.timeout(3600)]
+pytestmark = [pytest.mark.power, pytest.mark.timeout(3600)]
 
 CUTS = int(os.environ.get("PYMTA_CUTS", "10"))
 SEED = int(os.environ.get("PYMTA_SEED", "0")) or random.randrange(1, 1 << 30)
