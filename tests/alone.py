@@ -81,6 +81,11 @@ class Alone:
         with open(self.log_path, encoding="utf-8", errors="replace") as file:
             return [line for line in file.read().splitlines() if not word or f": {word} " in line]
 
+    def children(self) -> list[int]:
+        """The pids of its processes."""
+        with open(f"/proc/{self.process.pid}/task/{self.process.pid}/children", encoding="ascii") as file:
+            return [int(word) for word in file.read().split()]
+
     def names(self, place: str) -> list[str]:
         """The files in a place of the spool, also in its subdirectories."""
         return sorted(name for _, _, names in os.walk(os.path.join(self.spool, place)) for name in names)
