@@ -14,6 +14,7 @@
     lists.example.net   lmtp:127.0.0.1:8024
     *                   mail.provider.example:25
 
+A domain with letters beyond ASCII and its A-label form (xn--...) are the same, on either side.
 The longest pattern wins, whatever the order; where two lines say the same, the first holds.  `*` beats remote.smarthost.
 It is only asked about domains that are not ours.
 
@@ -97,7 +98,7 @@ class Transports:
 
     def route(self, domain: str) -> Route:
         """Where mail for a domain goes."""
-        domain = domain.lower().rstrip(".")
+        domain = addresses.ascii_domain(domain.lower().rstrip("."))
         row = find(self.table(), domain)
         if row and row[1]:
             return row[1]
@@ -135,7 +136,7 @@ _KEY = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789
 
 
 def _pattern(word: str) -> str:
-    pattern = word.lower().rstrip(".")
+    pattern = addresses.ascii_domain(word.lower().rstrip("."))
     name = pattern.removeprefix(".")
     if word != "*" and not addresses.is_domain(name.encode("utf-8")) and not addresses.literal_ip(name.encode("utf-8")):
         raise ValueError(f"{word[:80]}: not a domain; write example.net, .example.net or *")
