@@ -13,6 +13,7 @@ import errno
 import os
 import socket
 import time
+from dataclasses import replace
 from collections.abc import Callable
 from functools import lru_cache
 from ipaddress import ip_address
@@ -36,6 +37,7 @@ EX_NOUSER, EX_OSERR = 67, 71
 _TLS_AWAY = Outcome(454, "4.7.0", 75, "TLS is not available now")
 _TROUBLE_EVERY_S = 10.0
 _HEADER_MAX_OCTETS = 256 << 10                          # of a message whose header is completed
+_CROWD_OCTETS = 64 << 10                                # a session that comes then keeps no more than this in memory
 _CROWD = 200                                            # with more sessions than this in a worker, long texts wait on disk, not in memory
 
 
@@ -51,6 +53,7 @@ class Office:
         self.host = given.host.encode("ascii", "replace")
         self.limits = smtp.Limits(size_octets=given["queue.size_max"], recipients=given["smtp.recipients_max"],
                                   errors=given["smtp.errors_max"], mails=given["smtp.mails_max"])
+        self.crowded = replace(self.limits, gather_octets=_CROWD_OCTETS)
         self.release_max_s: float = given["smtp.release_max"]
         self.timeout_s: float = given["smtp.timeout"]
         self.session_max_s: float = given["smtp.session_max"]
@@ -139,7 +142,8 @@ class Session(serve.Session):
         self.office = office
         self.client = client = policy.Client(wire.peer[0], wire.listener, tls=wire.tls)
         client.trusted = wire.listener == "smtp" and office.trusts(wire.peer[0])
-        self.engine = SmtpServer(office.host, office.limits, lmtp=wire.listener == "lmtp", tls=wire.tls,
+        bounds = office.limits if len(office.worker.wires) <= _CROWD else office.crowded
+        self.engine = SmtpServer(office.host, bounds, lmtp=wire.listener == "lmtp", tls=wire.tls,
                                       starttls=not wire.tls and office.worker.tls_context() is not None,
                                       mechanisms=sasl.MECHANISMS if client.submits else (),
                                       xclient=office.speaks_for_others(wire.peer[0]))
