@@ -46,11 +46,11 @@ class Committer:
         self._asked: dict[bytes, tuple[intake.Draft, asyncio.Future[None]]] = {}
         self._connect(worker.helper(helper, self._connect))
 
-    def draft(self, envelope: queuefile.Envelope) -> intake.Draft:
-        """A new draft; the envelope must have its recipients.  It gets its id here if it has none."""
+    def draft(self, envelope: queuefile.Envelope, *, held: bool = False) -> intake.Draft:
+        """A new draft; the envelope must have its recipients.  It gets its id here if it has none.  held: for the admin to decide."""
         if not envelope.id:
             envelope.id = self.ids.new(clock.now())
-        return intake.Draft(self.directory, envelope)
+        return intake.Draft(self.directory, envelope, held=held)
 
     def submit(self, draft: intake.Draft) -> asyncio.Future[None]:
         """Done when the message is on disk and in new/.  Raises OSError, now or from the future: then nothing was taken."""

@@ -23,17 +23,20 @@ from pymta.formats import queuefile
 
 MODE = 0o664                # protected by the directories it lies in; the runner's group appends records: see layout.py
 GATHER_OCTETS = 1 << 18     # a message up to this size is written by one call
+HELD = ".held"              # between the id and the kind, only in in/smtpd
+LATER = ".later"            # likewise: not before the time in the fact release
 SYNCFS_FROM = 3             # for fewer files than this their own syncs cost less than one of the whole file system
 
 
 class Draft:
-    """A message being written: `write` any number of times, then commit or discard.  The envelope may not change any more."""
+    """A message being written: `write` any number of times, then commit or discard.  The envelope may not change any more.
+    held: it goes to hold/, not on its way, and its name says so."""
 
     __slots__ = ("envelope", "directory", "path", "name", "octets", "_chunks", "_lines", "_crc", "_file")
 
-    def __init__(self, directory: str, envelope: queuefile.Envelope) -> None:
+    def __init__(self, directory: str, envelope: queuefile.Envelope, *, held: bool = False) -> None:
         self.envelope = envelope
-        self.name = envelope.id + suffix(envelope)
+        self.name = envelope.id + (HELD if held else "") + suffix(envelope, later="release" in envelope.facts)
         self.directory = f"{directory}/tmp/{queuefile.shard(self.name)}"
         self.path = f"{self.directory}/{self.name}"
         self.octets = 0                                 # of the message written so far
@@ -104,12 +107,11 @@ class Draft:
             self._file = None
 
 
-def suffix(envelope: queuefile.Envelope) -> str:
+def suffix(envelope: queuefile.Envelope, *, later: bool = False) -> str:
     """What kind of recipients a queue file holds, as its name says: so that the runner need not open it."""
     kinds = {recipient.kind for recipient in envelope.recipients}
-    if kinds == {queuefile.LOCAL}:
-        return ".local"
-    return ".remote" if kinds == {queuefile.REMOTE} else ".mixed"
+    kind = ".local" if kinds == {queuefile.LOCAL} else ".remote" if kinds == {queuefile.REMOTE} else ".mixed"
+    return LATER + kind if later else kind
 
 
 def publish(directory: str, drafts: list[Draft], *, syncfs: bool, more: Callable[[], list[Draft]] = list) -> list[OSError | None]:

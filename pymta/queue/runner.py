@@ -21,7 +21,7 @@ from pymta.message import header
 from pymta.outcome import Outcome
 from pymta.queue import returns, schedule, wishes
 from pymta.queue.handover import Handover, hand_over, recover, recover_left
-from pymta.queue.intake import Draft
+from pymta.queue.intake import HELD, LATER, Draft
 from pymta.queue.drops import DROPS, Drops
 from pymta.queue.message import HEADER_MAX_OCTETS, Message, copy_of, shown
 from pymta.queue.parking import Parking
@@ -127,7 +127,11 @@ class Runner:
 
     def _take(self, path: str) -> None:
         name = os.path.basename(path)
-        if name.endswith(".local"):
+        if HELD in name:
+            self.hold(path, "its sender writes to many recipients for the first time: see smtp.new_recipients_per_day")
+        elif LATER in name:
+            self._wait_for_release(path)
+        elif name.endswith(".local"):
             durable.rename(path, f"todo/local/{name}")
         elif name.endswith(".remote"):
             self.to_remote(path)
@@ -136,6 +140,16 @@ class Runner:
             self._repeatable(self.split, f"split/{name}")
         else:
             self.set_aside(path, "a name that no program gives: it ends in neither .local, .remote nor .mixed")
+
+    def _wait_for_release(self, path: str) -> None:
+        """Its sender wants it sent later (RFC 4865).  From there it goes on as everything in later/ does."""
+        name = os.path.basename(path).replace(LATER, "", 1)
+        with Message(path) as message:
+            release = message.release
+        directory = f"later/{schedule.bucket(release, self.schedule.step_s)}"
+        durable.mkdir(directory, 0o750)
+        durable.rename(path, f"{directory}/{name}")
+        log.event("defer", id=name.partition(".")[0], wait_s=max(0, int(release - clock.now())), why="its sender wants it sent then")
 
     def to_remote(self, path: str) -> None:
         """Send it, or park it where its destination is known to be dead."""
@@ -281,7 +295,7 @@ class Runner:
                   age_s=max(0, int(clock.now() - message.birth)))
 
     def hold(self, path: str, why: str) -> None:
-        name = os.path.basename(path)
+        name = os.path.basename(path).replace(HELD, "", 1)      # so it is not held again when it is released
         durable.rename(path, f"hold/{name}")
         log.event("hold", id=name.partition(".")[0], why=why, remedy="pymta-mailq release, or remove the file")
 
@@ -332,6 +346,9 @@ class Runner:
             durable.rename(path, f"todo/local/{name}")
         elif name.endswith(".remote"):
             self.to_remote(path)
+        elif name.endswith(".mixed"):
+            durable.rename(path, f"split/{name}")
+            self._repeatable(self.split, f"split/{name}")
         else:
             self.set_aside(path, "a name that no program gives")
 

@@ -28,6 +28,7 @@ _ALIASES = """\
 """
 # Nothing is limited; with nobody trusted, what --set asks for holds on loopback
 _NO_LIMITS = {
+    "smtp.login_rate": "", "smtp.new_recipients_per_day": "0",
     "smtp.trusted": "", "smtp.early_talk": "greeting", "smtp.greet_delay": "0s", "smtp.helo_check": "no", "smtp.tarpit": "0s",
     **dict.fromkeys(("smtp.client_sessions", "smtp.network_sessions", "smtp.client_connects", "smtp.network_connects",
                      "smtp.client_messages", "smtp.network_messages"), "0"),
