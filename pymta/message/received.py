@@ -36,14 +36,15 @@ def client(helo: bytes, address: str) -> bytes:
 
 def field(came_from: bytes, host: bytes, with_: bytes, id: str, recipient: bytes, now: float, tls: bytes = b"") -> bytes:
     """The whole field.  came_from: of client(), or empty where it is nobody's business; tls: version and cipher, or empty; recipient: empty where there are several,
-    since one must not learn of the others (RFC 5321 §7.2); now: seconds since 1970."""
+    since one must not learn of the others (RFC 5321 §7.2), left out beyond ASCII, for it would bar the message from hosts without SMTPUTF8
+    that an alias may lead to; now: seconds since 1970."""
     global _date, _date_of
     if int(now) != _date_of:                            # one date serves all messages of its second
         _date_of = int(now)
         _date = header.date(now)
     return b"Received: %sby %s with %s id %s%s%s; %s\n" % (
         b"from %s\n\t" % came_from if came_from else b"", host, with_, id.encode("ascii"), b"\n\t(%s)" % tls if tls else b"",
-        b"\n\tfor <%s>" % recipient if recipient else b"", _date)
+        b"\n\tfor <%s>" % recipient if recipient and recipient.isascii() else b"", _date)
 
 
 def cleaned(top: bytes) -> tuple[bytes, int]:

@@ -8,7 +8,7 @@ from typing import NamedTuple
 from pymta import clock, log, outcome
 from pymta.formats import report
 from pymta.formats.queuefile import LOCAL, Envelope, Ids, Recipient, Record
-from pymta.message import dsn
+from pymta.message import address, dsn
 from pymta.outcome import Outcome
 from pymta.queue import wishes
 from pymta.queue.intake import Draft
@@ -54,7 +54,8 @@ class Returns:
         if isinstance(answer, Outcome) and answer.temporary:
             raise OSError(errno.EAGAIN, f"{shown(sender)}: {answer.text}")
         new_id = self.ids.new(clock.now())
-        facts = {"src": source} if sender.isascii() else {"src": source, "utf8": "1"}
+        to = address.ascii_form(sender)
+        facts = {"src": source} if to.isascii() else {"src": source, "utf8": "1"}
         if isinstance(answer, Outcome):                 # nobody to tell: it is kept for the admin to see
             envelope = Envelope(b"", [Recipient(LOCAL, b"postmaster@" + self.settings.host.encode("ascii", "replace"),
                                                 ((b"Pymta-Hold", b"the sender of the bounced message does not exist"),))], new_id, facts)
@@ -63,7 +64,7 @@ class Returns:
         draft = Draft("in/qrun", envelope)
         fates = [_fate(each, until) for each in news]
         original = message.start(dsn.RETURN_MAX_OCTETS + 1)
-        draft.write(dsn.compose(fates, now=clock.now(), host=self.settings.host, id=new_id, sender=sender, original=original,
+        draft.write(dsn.compose(fates, now=clock.now(), host=self.settings.host, id=new_id, sender=to, original=original,
                                 whole=len(original) <= dsn.RETURN_MAX_OCTETS, original_id=message.id, arrival=message.birth,
                                 envid=dsn.xtext_decode(message.envelope.facts.get("envid", "")), ret=message.envelope.facts.get("ret", "")))
         return [draft]
