@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pymta.proto.smtp_data import Data
+from pymta.proto.smtp_data import Chunks, Data
 
 
 def run(wire: bytes, cuts: list[int] = [], size_max_octets: int = 1 << 20) -> tuple[bytes, bytes | None, Data]:
@@ -101,3 +101,33 @@ def test_against_the_slow_way(wire: bytes, data: st.DataObject) -> None:
         text, after, whole = run(wire)
         assert (found.bare, found.nul) == (whole.bare, whole.nul)
         assert spoiled or found.size_octets == whole.size_octets
+
+
+# ---- BDAT -----------------------------------------------------------------------------------------------------------------
+def run_chunks(wire: bytes, cuts: list[int] = [], *, size_max_octets: int = 1 << 20) -> tuple[bytes, Chunks]:
+    chunks = Chunks(size_max_octets)
+    places = [0, *sorted(cuts), len(wire)]
+    for start, stop in zip(places, places[1:]):
+        chunks.announce(stop - start)
+        chunks.feed(wire[start:stop])
+    chunks.end()
+    return chunks.take(), chunks
+
+
+@given(st.builds(b"".join, FRAGMENTS), st.data())
+def test_chunks_against_the_slow_way(wire: bytes, data: st.DataObject) -> None:
+    cuts = data.draw(st.lists(st.integers(0, len(wire)), max_size=8))
+    text, found = run_chunks(wire, cuts)
+    spoiled = bool(re.search(rb"\r(?!\n)|(?<!\r)\n|\0", wire))
+    lines = wire.replace(b"\r\n", b"\n")
+    assert found.spoiled == spoiled and text == (b"" if spoiled else lines + b"\n" * (lines[-1:] not in (b"", b"\n")))
+    assert spoiled or found.size_octets == len(wire)
+    assert (found.bare, found.nul) == (run_chunks(wire)[1].bare, run_chunks(wire)[1].nul)
+
+
+def test_the_size_of_chunks_is_counted_exactly() -> None:
+    assert not run_chunks(b"12345678", [3], size_max_octets=8)[1].big
+    assert run_chunks(b"12345678", [3], size_max_octets=7)[1].big
+    chunks = Chunks(10)
+    chunks.announce(11)
+    assert chunks.big and chunks.held_octets == 0

@@ -15,6 +15,7 @@ from pymta.proto.smtp_server import (
     Content,
     EndOfData,
     Event,
+    Forgotten,
     Hello,
     Limits,
     Login,
@@ -23,6 +24,7 @@ from pymta.proto.smtp_server import (
     Sender,
     SmtpServer,
     StartTls,
+    XClient,
 )
 
 ANN = Path(b"ann", b"client.example")
@@ -48,7 +50,7 @@ def drive(session: SmtpServer, *chunks: bytes, refuse: frozenset[bytes] = frozen
                     session.answer(outcome.RECIPIENT_OK)
                 case Sender():
                     session.answer(outcome.SENDER_OK)
-                case Hello() | StartTls() | Login():
+                case Hello() | StartTls() | Login() | XClient():
                     session.answer(outcome.OK)
             if isinstance(event, StartTls):
                 session.secured()
@@ -93,22 +95,23 @@ def test_greeting_and_extensions() -> None:
 
 
 SETUP = {smtp.START: b"", smtp.READY: b"EHLO a\r\n", smtp.MAIL: b"EHLO a\r\nMAIL FROM:<>\r\n",
-         smtp.RCPT: b"EHLO a\r\nMAIL FROM:<>\r\nRCPT TO:<bob@example.test>\r\n"}
+         smtp.RCPT: b"EHLO a\r\nMAIL FROM:<>\r\nRCPT TO:<bob@example.test>\r\n",
+         smtp.CHUNKS: b"EHLO a\r\nMAIL FROM:<>\r\nRCPT TO:<bob@example.test>\r\nBDAT 1\r\nA"}
 COMMANDS = {b"EHLO": b"EHLO b", b"HELO": b"HELO b", b"MAIL": b"MAIL FROM:<ann@client.example>", b"RCPT": b"RCPT TO:<eve@example.test>",
             b"DATA": b"DATA", b"RSET": b"RSET", b"NOOP": b"NOOP x y", b"VRFY": b"VRFY bob", b"HELP": b"HELP", b"QUIT": b"QUIT",
-            b"STARTTLS": b"STARTTLS", b"AUTH": b"AUTH PLAIN " + base64.b64encode(b"\0bob\0pw")}
+            b"BDAT": b"BDAT 0", b"XCLIENT": b"XCLIENT ADDR=192.0.2.7", b"STARTTLS": b"STARTTLS", b"AUTH": b"AUTH PLAIN " + base64.b64encode(b"\0bob\0pw")}
 
 
 @pytest.mark.parametrize("state", SETUP)
 @pytest.mark.parametrize("verb", COMMANDS)
 def test_order(state: str, verb: bytes) -> None:
-    session = server(starttls=verb == b"STARTTLS", mechanisms=(b"PLAIN",), tls=verb == b"AUTH")
+    session = server(starttls=verb == b"STARTTLS", mechanisms=(b"PLAIN",), tls=verb == b"AUTH", xclient=True)
     drive(session, SETUP[state])
     assert session.state == state
     events, said = drive(session, verb.lower() + COMMANDS[verb][len(verb):] + b"\r\n")
     following = smtp.ORDER[verb].get(state)
     if following is None:
-        assert session.state == state and codes(said) == [503] and isinstance(events[0], Refused)
+        assert session.state == state and codes(said) == [503] and isinstance(events[0], Refused) and session.accepted == (state in (smtp.RCPT, smtp.CHUNKS))
     else:
         assert session.state == following and codes(said)[0] < 400
 
@@ -234,6 +237,111 @@ def test_spoiled_text(text: bytes, result: outcome.Outcome, closes: bool) -> Non
         assert isinstance(events[-1], Close) is closes and not any(isinstance(event, EndOfData) for event in events)
 
 
+@pytest.mark.parametrize("cut", [lambda wire: [wire], one_at_a_time])
+def test_chunks(cut) -> None:
+    """RFC 3030: the text is what stands in the chunks, wherever they and the wire are cut."""
+    text = b"Subject: x\r\n\r\n.\r\n..\r\nQUIT\r\n"
+    for sizes in ((len(text),), (1,) * len(text), (0, 10, 0, len(text) - 10, 0), (11, len(text) - 11), (len(text), 0)):
+        wire, at = b"", 0
+        for number, size in enumerate(sizes):
+            wire += b"BDAT %d%s\r\n" % (size, b" LAST" * (number == len(sizes) - 1)) + text[at:at + size]
+            at += size
+        session = server(Limits(gather_octets=8))
+        drive(session, SETUP[smtp.RCPT])
+        events, said = drive(session, *cut(wire + b"NOOP\r\n"))
+        assert normal(events) == [EndOfData(text.replace(b"\r\n", b"\n"), len(text))]
+        assert codes(said) == [250] * (len(sizes) + 1) and session.state == smtp.READY
+
+
+def test_a_last_line_without_an_end_gets_one() -> None:
+    session = server()
+    drive(session, SETUP[smtp.RCPT])
+    events, _ = drive(session, b"BDAT 3 LAST\r\nA:b")
+    assert events == [EndOfData(b"A:b\n", 3)]
+
+
+def test_a_chunk_that_is_too_big_passes_by() -> None:
+    """It is not kept, its size is believed, and the session stays in step.  Nor does a chunk that belongs nowhere cost memory."""
+    for start, verb in ((SETUP[smtp.RCPT], b"."), (SETUP[smtp.READY], b"BDAT")):
+        session = server(Limits(size_octets=1000))
+        drive(session, start + b"BDAT 1000000 LAST\r\n")
+        for _ in range(10):
+            events, said = drive(session, b"x" * 99_999)
+            assert events == [] and said == b"" and len(session._buffer) == 0 and (session._data is None or session._data.held_octets == 0)
+        events, said = drive(session, b"y" * 10 + b"NOOP\r\n")
+        assert [event.verb for event in events] == [verb] and codes(said) == [552 if verb == b"." else 503, 250]
+    session = server(Limits(size_octets=1000))
+    drive(session, SETUP[smtp.RCPT])
+    _, said = drive(session, b"BDAT 600\r\n" + b"x" * 600 + b"BDAT 600\r\n" + b"x" * 600 + b"BDAT 0 LAST\r\n")
+    assert codes(said) == [250, 552, 503]
+
+
+@pytest.mark.parametrize("command", [b"RSET", b"EHLO a"])
+def test_what_ends_a_transaction_ends_its_chunks(command: bytes) -> None:
+    session = server(Limits(gather_octets=1))
+    drive(session, SETUP[smtp.CHUNKS])
+    events, _ = drive(session, command + b"\r\n")
+    assert events == [Forgotten() if command == b"RSET" else Hello(b"EHLO", b"a")] and session._data is None
+    assert codes(drive(session, b"BDAT 0 LAST\r\nMAIL FROM:<>\r\nRCPT TO:<bob@example.test>\r\nBDAT 2 LAST\r\n\r\n")[1]) == [503, 250, 250, 250]
+
+
+@pytest.mark.parametrize("line", [b"BDAT", b"BDAT x", b"BDAT -1", b"BDAT 1 FIRST", b"BDAT 1 LAST x", b"BDAT " + b"9" * 21, b"BDAT 1LAST", b"BDAT 0x1", b"BDAT +1"])
+@pytest.mark.parametrize("state", [smtp.START, smtp.RCPT])
+def test_a_chunk_without_a_size_ends_the_session(line: bytes, state: str) -> None:
+    session = server()
+    drive(session, SETUP[state])
+    events, said = drive(session, line + b"\r\nMAIL FROM:<>\r\n")
+    assert codes(said) == [501] and events[-1] == Close("a BDAT without a size")
+
+
+def test_dripped_chunks_cost_no_object_each() -> None:
+    for verb in (b"BDAT 50000\r\n", b"DATA\r\n"):
+        session = server()
+        drive(session, SETUP[smtp.RCPT] + verb)
+        for _ in range(20_000):
+            drive(session, b"xy")
+        assert session._data is not None and session._data.held_octets >= 39_000 and len(session._data._pieces) < 300
+
+
+def test_utf8_lasts_one_transaction() -> None:
+    session = server()
+    drive(session, SETUP[smtp.READY])
+    events, said = drive(session, "MAIL FROM:<änn@bücher.example> SMTPUTF8\r\nRCPT TO:<böb@example.test>\r\nDATA\r\n.\r\n".encode())
+    assert codes(said) == [250, 250, 354, 250]
+    assert isinstance(events[0], Sender) and events[0].wishes is not None and events[0].wishes.facts == {"utf8": "1"}
+    assert events[0].path.address == "änn@bücher.example".encode() and isinstance(events[1], Recipient) and events[1].path.local == "böb".encode()
+    _, said = drive(session, "MAIL FROM:<>\r\nRCPT TO:<böb@example.test>\r\n".encode())
+    assert codes(said) == [250, 553] and b" 5.6.7 " in said
+
+
+def test_notes_of_a_recipient() -> None:
+    session = server()
+    events, _ = drive(session, SETUP[smtp.MAIL] + b"RCPT TO:<bob@example.test> NOTIFY=SUCCESS ORCPT=rfc822;b+2Bb@x.example\r\n")
+    assert isinstance(events[-1], Recipient) and events[-1].notes == ((b"Pymta-Notify", b"SUCCESS"), (b"Pymta-Orcpt", b"rfc822;b+b@x.example"))
+
+
+def test_enough_messages_for_one_session() -> None:
+    session = server(Limits(mails=2))
+    _, said = drive(session, b"EHLO a\r\n")
+    assert b"250-LIMITS MAILMAX=2 RCPTMAX=1000\r\n" in said
+    events, said = drive(session, b"MAIL FROM:<>\r\nRSET\r\nMAIL FROM:<>\r\nRSET\r\nMAIL FROM:<>\r\nRSET\r\n")
+    assert codes(said) == [250, 250, 250, 250, 421] and isinstance(events[-1], Close)
+
+
+def test_xclient_begins_the_session_again() -> None:
+    session = server(xclient=True, tls=True, mechanisms=(b"PLAIN",))
+    events, said = drive(session, SETUP[smtp.READY] + b"XCLIENT ADDR=192.0.2.7 LOGIN=bob\r\nMAIL FROM:<>\r\n")
+    assert XClient({b"ADDR": "192.0.2.7", b"LOGIN": "bob"}) in events and codes(said) == [250, 220, 503] and not session.extended
+    assert b"XCLIENT" not in drive(server(), b"EHLO a\r\n")[1]
+
+
+def test_future_release_is_offered_where_the_program_says_so() -> None:
+    session = server()
+    session.future_release = b"60 2026-11-23T18:00:00Z"
+    _, said = drive(session, b"EHLO a\r\nMAIL FROM:<> HOLDFOR=60\r\n")
+    assert said.startswith(b"250-mx.example.test\r\n250-FUTURERELEASE 60 2026-11-23T18:00:00Z\r\n250-PIPELINING\r\n") and codes(said) == [250, 250]
+
+
 def test_a_long_text_comes_in_pieces() -> None:
     session = server(Limits(gather_octets=1000))
     drive(session, SETUP[smtp.RCPT], b"DATA\r\n")
@@ -298,6 +406,10 @@ def test_lmtp() -> None:
 LINES = st.sampled_from([b"EHLO a\r\n", b"HELO b\r\n", b"LHLO c\r\n", b"MAIL FROM:<>\r\n", b"MAIL FROM:<ann@client.example> SIZE=5\r\n",
                          b"RCPT TO:<bob@example.test>\r\n", b"RCPT TO:<eve@example.test>\r\n", b"DATA\r\n", b".\r\n", b"text\r\n", b"..\r\n",
                          b"RSET\r\n", b"QUIT\r\n", b"AUTH PLAIN\r\n", b"AUTH LOGIN\r\n", b"AGJvYgBwdw==\r\n", b"Ym9i\r\n", b"*\r\n", b"\r\n",
+                         b"BDAT 3\r\na\r\n", b"BDAT 4 LAST\r\nb\r\n.", b"BDAT 0 LAST\r\n", b"BDAT 9\r\n\r\n.\r\n", b"BDAT 200 LAST\r\n", b"BDAT x\r\n", b"\r\n.\r",
+                         b"XCLIENT ADDR=192.0.2.7\r\n", b"XCLIENT ADDR=x\r\n", "MAIL FROM:<ä@x.example> SMTPUTF8\r\n".encode(),
+                         "RCPT TO:<ö@example.test> ORCPT=utf-8;ö@x NOTIFY=SUCCESS\r\n".encode(), b"RCPT TO:<bob@example.test> NOTIFY=X\r\n",
+                         b"MAIL FROM:<> RET=FULL ENVID=a+0A\r\n", b"MAIL FROM:<> RET=FULL ENVID=a HOLDFOR=9\r\n",
                          b"\0\r\n", b"NOOP\r\n", b"VRFY x\r\n", b"HELP\r\n", b"STARTTLS x\r\n"])
 JUNK = st.one_of(st.sampled_from([b"\n", b"\r", b"\0", b".", b"\xff", b"MAIL FROM:<", b"GET / HTTP/1.0\r\n"]), st.binary(max_size=20))
 
@@ -322,14 +434,16 @@ def normal(events: list[Event]) -> list[Event]:
 @settings(max_examples=300)
 @given(st.lists(st.one_of(LINES, LINES, LINES, JUNK), max_size=40), st.data(), st.booleans(), st.booleans())
 def test_only_replies_and_the_same_for_any_cut(lines: list[bytes], data: st.DataObject, lmtp: bool, ready: bool) -> None:
-    wire = (b"LHLO x\r\n" if lmtp else b"EHLO x\r\n") * ready + b"".join(lines)
+    start = SETUP[data.draw(st.sampled_from(sorted(SETUP)))] if ready else b""
+    wire = (start.replace(b"EHLO", b"LHLO") if lmtp else start) + b"".join(lines)
     cuts = sorted(data.draw(st.lists(st.integers(0, len(wire)), max_size=10)))
-    limits = Limits(size_octets=60, recipients=3, errors=6, line_octets=40, line_octets_max=80, gather_octets=16)
+    limits = Limits(size_octets=60, recipients=3, errors=6, line_octets=64, line_octets_max=96, gather_octets=16)
     runs = []
     for places in ([0, len(wire)], [0, *cuts, len(wire)], list(range(len(wire) + 1))):
-        session = server(limits, lmtp=lmtp, tls=True, mechanisms=(b"PLAIN", b"LOGIN"))
+        session = server(limits, lmtp=lmtp, tls=True, mechanisms=(b"PLAIN", b"LOGIN"), xclient=True)
         events, said = drive(session, *[wire[start:stop] for start, stop in zip(places, places[1:])], refuse=frozenset((b"eve",)))
-        assert len(session._buffer) <= 80 + len(wire) * (len(places) == 2)
+        assert len(session._buffer) <= 96 + len(wire) * (len(places) == 2)
+        assert session._data is None or session._data.held_octets <= limits.size_octets
         runs.append((normal(events), said, session.state))
     assert runs[0] == runs[1] == runs[2]
     for line in said.split(b"\r\n"):

@@ -29,7 +29,7 @@ class Stage:
     def __init__(self, listener: str) -> None:
         self.client = policy.Client("192.0.2.1", listener, tls=listener == "submissions")
         self.engine = smtp.SmtpServer(b"mx.example.test", smtp.Limits(), lmtp=listener == "lmtp", starttls=True, tls=self.client.tls,
-                                      mechanisms=(b"PLAIN", b"LOGIN") if self.client.submits else ())
+                                      mechanisms=(b"PLAIN", b"LOGIN") if self.client.submits else (), xclient=listener == "front")
         self.engine.greet()
         self.over = False
 
@@ -37,11 +37,16 @@ class Stage:
         for event in self.engine.feed(octets):
             match event:
                 case smtp.Hello():
+                    if self.client.submits and self.client.tls:
+                        self.engine.future_release = b"2592000 2026-12-01T00:00:00Z"
+                    self.engine.answer(outcome.OK)
+                case smtp.XClient():
                     self.engine.answer(outcome.OK)
                 case smtp.StartTls():
                     self.engine.answer(outcome.OK)
-                case smtp.Sender():
-                    self.engine.answer(policy.sender(self.client))
+                case smtp.Sender(wishes=wishes):
+                    too_far = wishes is not None and ((wishes.hold_for_s or 0) > 2592000 or (wishes.hold_until or 0) > 2e10)
+                    self.engine.answer(outcome.BAD_ARGUMENT if too_far else policy.sender(self.client))
                 case smtp.Recipient(path=path):
                     answer = policy.recipient(self.client, path.address, b"", Router())
                     self.engine.answer(answer if isinstance(answer, Outcome) else outcome.RECIPIENT_OK)
