@@ -13,6 +13,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import os
+import resource
 import select
 import signal
 import socket
@@ -30,6 +31,7 @@ from pymta.wire import Session, Wire, plain
 __all__ = ["Clients", "Service", "Session", "Wire", "Worker", "run"]
 
 _BACKLOG = 1024
+_FILES_MAX = 65536
 _ACCEPTS_A_TURN = 16
 _PROXY_S = 10.0                                         # a balancer has its header ready
 _STOP_S = 5.0
@@ -396,6 +398,14 @@ def inherited() -> list[tuple[str, socket.socket]]:
     return out
 
 
+def _allow_many_files() -> None:
+    """As many open files as the administrator lets us have: a shell gives 1024, fewer than one worker may have sessions."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = _FILES_MAX if hard == resource.RLIM_INFINITY else min(hard, _FILES_MAX)
+    if soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+
+
 def run(service: Service, settings: Settings) -> int:
     """Be the parent until told to stop.  Returns the exit status (0; 71 where a socket cannot be opened; 67 without account)."""
     log.start(service.name)
@@ -411,6 +421,7 @@ def run(service: Service, settings: Settings) -> int:
         return 71
     for _, sock in listening:
         sock.setblocking(False)
+    _allow_many_files()
     if privs.is_root():
         import pwd
         for account in {service.account, *(account for account, _ in service.helpers.values())} - {""}:

@@ -255,3 +255,21 @@ def test_inherited_sockets_are_used_instead_of_own(tmp_path):
         finally:
             process.terminate()
             assert process.wait(15) == 0
+
+
+def test_as_many_files_as_may_be_are_used(tmp_path):
+    """A shell gives 1024, fewer than one worker may have sessions."""
+    port = free_port()
+    (tmp_path / "pymta.conf").write_text(f"smtp.listen = 127.0.0.1:{port}\nsmtp.submissions =\n")
+    process = subprocess.Popen(["sh", "-c", f"ulimit -Sn 24; exec {sys.executable} -m tests.echo {tmp_path}"], cwd=ROOT, stderr=subprocess.PIPE)
+    try:
+        while b"start " not in process.stderr.readline():
+            assert process.poll() is None
+        socks = [socket.create_connection(("127.0.0.1", port), 10) for _ in range(38)]
+        assert all(sock.recv(100)[:4] in (b"220 ", b"421 ") for sock in socks)     # more than 20 a worker may not have
+        for sock in socks:
+            sock.close()
+    finally:
+        process.terminate()
+        assert process.wait(15) == 0
+        process.stderr.close()
