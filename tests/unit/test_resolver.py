@@ -168,6 +168,31 @@ def test_is_own(address: str, own: bool) -> None:
     assert is_own(address) is own
 
 
+NAMES: dict[str, dict[str, list[str] | str]] = {
+    "1.113.0.203.in-addr.arpa": {"PTR": ["other.example.", "MX.one.example."]},
+    "mx.one.example": {"A": ["203.0.113.1"], "AAAA": ["2001:db8::1"]},
+    "other.example": {"A": ["203.0.113.77"]},
+    "2.113.0.203.in-addr.arpa": {"PTR": ["other.example."]},
+    "4.113.0.203.in-addr.arpa": {"PTR": ["missing.example."]},
+    "5.113.0.203.in-addr.arpa": {"PTR": "SERVFAIL"},
+    "6.113.0.203.in-addr.arpa": {"PTR": ["fail.example."]}, "fail.example": {"A": "SERVFAIL"},
+    "7.113.0.203.in-addr.arpa": {"PTR": "SILENT"},
+    "8.113.0.203.in-addr.arpa": {"PTR": [f"n{n}.example." for n in range(50)]},
+    "1.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.8.b.d.0.1.0.0.2.ip6.arpa": {"PTR": ["mx.one.example."]},
+}
+
+
+@pytest.mark.parametrize("address, found", [("203.0.113.1", "mx.one.example"), ("2001:db8::1", "mx.one.example"), ("203.0.113.2", "5.7.25"),
+                                            ("203.0.113.3", "5.7.25"), ("203.0.113.4", "5.7.25"), ("203.0.113.5", "4.4.3"), ("203.0.113.6", "4.4.3"),
+                                            ("203.0.113.7", "4.4.3"), ("203.0.113.8", "5.7.25")])
+def test_name_of_an_address(address: str, found: str) -> None:
+    with NameServer(NAMES) as server:
+        resolver = Resolver("me.example", server=server.address, timeout_s=0.3 if address == "203.0.113.7" else 20.0)
+        name = asyncio.run(resolver.name_of(address))
+        assert len(server.asked) < 20
+    assert (name.status if isinstance(name, Outcome) else name) == found
+
+
 def test_dnspython_is_not_imported_before_it_is_needed() -> None:
     code = "import sys, pymta.resolver; pymta.resolver.Resolver('x'); sys.exit('dns' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], cwd=Path(__file__).parents[2]).returncode == 0

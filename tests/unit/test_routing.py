@@ -274,6 +274,20 @@ def test_what_is_ours(make):
                    ("x@foreign.example", ["> x@foreign.example"])])
 
 
+def test_relay_domains(make, tmp_path, ticks, capfd):
+    list_path = tmp_path / "relay_recipients"
+    router = make("boss@branch.test: alice\noffice: ann@branch.test, gone@branch.test\ndead: gone@branch.test\n",
+                  local__relay_domains="branch.test gate.test")
+    assert router.relay(b"gone@branch.test") and router.relay(b"x@GATE.test.") and not router.relay(b"x@sub.branch.test")
+    check(router, [("ann@branch.test", "550 5.1.1"), ("x@gate.test", "550 5.1.1")])         # no list: nobody
+    list_path.write_text("Ann@Branch.test  # the boss\n@gate.test\nnonsense\nann@elsewhere.test\n")
+    ticks[0] += 1
+    check(router, [("ann@branch.test", ["> ann@branch.test"]), ("ANN@Branch.TEST", ["> ANN@branch.test"]), ("gone@branch.test", "550 5.1.1"),
+                   ("ann+x@branch.test", "550 5.1.1"), ("anything@gate.test", ["> anything@gate.test"]), ("x@elsewhere.test", ["> x@elsewhere.test"]),
+                   ("boss@branch.test", ["alice@example.test"]), ("office", ["> ann@branch.test"]), ("dead", "550 5.1.1")])
+    assert "relay_recipients:3" in capfd.readouterr().err
+
+
 def test_remote_addresses_stay_as_they_are(make):
     check(make(), [("MiXed+x@Far.Example", ["> MiXed+x@far.example"]), ("a%b@far.example", ["> a%b@far.example"]),
                    ('"a b"@far.example', ['> "a b"@far.example']), ("x@[192.0.2.1]", ["> x@[192.0.2.1]"]),
