@@ -113,7 +113,8 @@ class SmtpServer:
 
     __slots__ = ("host", "limits", "lmtp", "tls", "logged_in", "state", "accepted", "_starttls", "_mechanisms", "_buffer", "_at",
                  "_out", "_wanted", "_next", "_errors", "_data", "_exchange", "_mechanism", "_closing", "extended",
-                 "utf8", "xclient", "future_release", "_mails", "_chunk_left", "_chunk_last", "_chunk_refused", "_chunk_from")
+                 "utf8", "xclient", "future_release", "_mails", "_chunk_left", "_chunk_last", "_chunk_refused", "_chunk_from",
+                 "_auth_refused")
 
     def __init__(self, host: bytes, limits: Limits, *, lmtp: bool = False, starttls: bool = False,
                  mechanisms: tuple[bytes, ...] = (), tls: bool = False, xclient: bool = False) -> None:
@@ -135,6 +136,7 @@ class SmtpServer:
         self._data: Text | None = None
         self._exchange: sasl.Exchange | None = None
         self._mechanism = b""
+        self._auth_refused = False
         self._closing: str | None = None
         self.extended = False                           # whether the peer said EHLO or LHLO: the E of ESMTP
         self.utf8 = False                               # whether MAIL said SMTPUTF8
@@ -273,7 +275,8 @@ class SmtpServer:
                 return self._refuse_and_close(_HTTP_SPOKEN, "speaks HTTP")
             if verb == b"PROXY":
                 return self._refuse_and_close(_PROXY_SPOKEN, "sends a PROXY header and is not in smtp.proxy_from")
-            return self._refuse(verb, outcome.UNKNOWN_COMMAND)
+            # who does not wait for AUTH's answer sends name and password as lines: they must not get into a log
+            return self._refuse(b"" if self._auth_refused else verb, outcome.UNKNOWN_COMMAND)
         following = places.get(self.state)
         if following is None:
             result = _NO_HELLO if self.state is START else outcome.BAD_SEQUENCE
@@ -294,6 +297,8 @@ class SmtpServer:
 
     def _refuse(self, verb: bytes, result: Outcome) -> Refused:
         self._out.append(result.smtp())
+        if verb == b"AUTH":
+            self._auth_refused = True
         if result.permanent:
             self._errors += 1
             if self._errors >= self.limits.errors and self._closing is None:

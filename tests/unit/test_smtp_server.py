@@ -309,7 +309,7 @@ def test_utf8_lasts_one_transaction() -> None:
     events, said = drive(session, "MAIL FROM:<änn@bücher.example> SMTPUTF8\r\nRCPT TO:<böb@example.test>\r\nDATA\r\n.\r\n".encode())
     assert codes(said) == [250, 250, 354, 250]
     assert isinstance(events[0], Sender) and events[0].wishes is not None and events[0].wishes.facts == {"utf8": "1"}
-    assert events[0].path.address == "änn@bücher.example".encode() and isinstance(events[1], Recipient) and events[1].path.local == "böb".encode()
+    assert events[0].path.address == "änn@xn--bcher-kva.example".encode() and isinstance(events[1], Recipient) and events[1].path.local == "böb".encode()
     _, said = drive(session, "MAIL FROM:<>\r\nRCPT TO:<böb@example.test>\r\n".encode())
     assert codes(said) == [250, 553] and b" 5.6.7 " in said
 
@@ -454,3 +454,14 @@ def test_only_replies_and_the_same_for_any_cut(lines: list[bytes], data: st.Data
 def test_any_octets(wire: bytes) -> None:
     drive(server(Limits(errors=1000)), SETUP[smtp.READY], wire.replace(b"\n", b"\r\n"))
     drive(server(Limits(errors=1000)), wire)
+
+
+@pytest.mark.parametrize("command", [b"AUTH LOGIN", b"AUTH CRAM-MD5", b"AUTH PLAIN !"])
+def test_a_password_sent_without_waiting_is_not_named_as_a_command(command):
+    """A log shows the verbs of refused commands."""
+    for session in (server(), server(mechanisms=(b"PLAIN",)), server(mechanisms=(b"PLAIN",), tls=True)):
+        events, said = drive(session, b"EHLO c.example\r\n" + command + b"\r\nYWxpY2U=\r\naHVudGVyMg==\r\n")
+        assert codes(said)[-2:] == [500, 500]
+        assert [event.verb for event in events if isinstance(event, Refused)] == [b"AUTH", b"", b""]
+    events, _ = drive(server(), b"EHLO c.example\r\nFROB\r\n")
+    assert events[-1].verb == b"FROB"
