@@ -18,6 +18,7 @@ from pymta import clock
 from pymta.formats import users as formats_users
 from pymta.formats.live import Live, Tell, tell
 from pymta.formats.users import User, Users
+from pymta.message import address as addresses
 from pymta.settings import Settings
 
 _SYSTEM_S = 1.0                     # how long what getpwnam said holds
@@ -70,6 +71,7 @@ class Accounts:
         local, at, domain = address.lower().rpartition("@")
         if not at:
             return self.login(address)
+        domain = addresses.ascii_domain(domain)
         for name in self.names(local):
             mailbox = self.exact(name, domain)
             if mailbox:
@@ -80,7 +82,7 @@ class Accounts:
         """The mailbox of somebody who logs in under this name: a full address, or a bare name in the first domain."""
         local, at, domain = name.lower().rpartition("@")
         if at:
-            return self.exact(local, domain)
+            return self.exact(local, addresses.ascii_domain(domain))
         return self.exact(domain, self.local_domains[0]) or self.exact(domain, self.default_domain)
 
     def exact(self, local: str, domain: str) -> Mailbox | None:

@@ -133,7 +133,7 @@ class Router:
         try:
             if self.accounts.is_local_domain(name) or name in self.relayed or self.is_own_literal(domain):
                 return True
-            return f"{_text(local).lower()}@{name}" in self.aliases().by_name
+            return f"{addresses.folded(_text(local))}@{name}" in self.aliases().by_name
         except OSError:
             return True
 
@@ -287,7 +287,7 @@ class _Expansion:
     # ---- following ----------------------------------------------------------------------------------------------------
     def address(self, local: str, domain: str, came_by: str) -> bool:
         """Mail for local@domain (lower case); without a domain, for a bare name in mail that came by a domain."""
-        name = local.lower()
+        name = addresses.folded(local)
         if not domain:
             return self.bare(name, came_by)
         if self._ours(domain):

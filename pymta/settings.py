@@ -117,7 +117,15 @@ def words(value: str) -> tuple[str, ...]:
 
 
 def domains(value: str) -> tuple[str, ...]:
-    return tuple(item.lower().rstrip(".") for item in words(value))
+    """Names of domains, those with letters beyond ASCII as A-labels."""
+    return tuple(_ascii_domain(item.lower().rstrip(".")) for item in words(value))
+
+
+def _ascii_domain(name: str) -> str:
+    if name.isascii():
+        return name
+    from pymta.message import address                   # hardly ever needed, and pymta-inject has no time
+    return address.ascii_domain(name)
 
 
 def networks(value: str) -> tuple[Any, ...]:
@@ -278,7 +286,7 @@ SETTINGS: tuple[Setting, ...] = (
 
     Setting("tls.certificate", text, "", DAEMONS,
             "File with the certificate chain (PEM) for clients that name no other host.  Empty: ETC/tls/cert.pem."),
-    Setting("tls.key", text, "", DAEMONS, "File with its private key.  Empty: ETC/tls/key.pem."),
+    Setting("tls.key", text, "", DAEMONS, "File with its private key.  Empty: ETC/tls/key.pem; where tls.certificate is set, in the same file."),
     Setting("tls.certificates", text, "/etc/letsencrypt/live", DAEMONS,
             "Directory with a directory for each further certificate, as certbot leaves it (fullchain.pem and privkey.pem; also cert.pem and "
             "key.pem, and what acme.sh and lego write).  ETC/tls is looked at in the same way.  A certificate serves the names that stand in "

@@ -152,7 +152,7 @@ def _name(lines: list[tuple[int, str]]) -> tuple[str, list[tuple[int, str]]]:
 
 
 def _left(name: str) -> str:
-    raw = name.encode("utf-8", "surrogateescape").lower()
+    raw = addresses.folded(name).encode("utf-8", "surrogateescape")
     if raw.startswith(b'"') and raw.endswith(b'"') and len(raw) > 2 and raw[1:2] == b"@" and addresses.is_domain(raw[2:-1], utf8=True):
         raw = raw[1:-1]
     try:
@@ -160,7 +160,7 @@ def _left(name: str) -> str:
             domain = raw[1:].removesuffix(b".")
             if not addresses.is_domain(domain, utf8=True):
                 raise addresses.BadAddress("not a domain")
-            return "@" + _str(domain)
+            return "@" + addresses.ascii_domain(_str(domain))
         return _mailbox(raw)
     except addresses.BadAddress as error:
         raise ValueError(f"{shown(name)}: {error}; write user:, user@domain: or @domain:") from None

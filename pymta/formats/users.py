@@ -106,6 +106,8 @@ def _user(line: str, number: int) -> User:
     local, at, domain = name.strip().lower().rpartition("@")
     if not at:
         local, domain = domain, ""
+    elif not domain.isascii():
+        domain = addresses.ascii_domain(domain)
     if not is_safe_name(local):
         raise ValueError(f"{clean(name)}: not a user's name; write user@domain or user, in letters, digits and . _ - +")
     if at and not addresses.is_domain(domain.encode("utf-8", "surrogateescape")):

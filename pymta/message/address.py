@@ -82,7 +82,7 @@ def parse_path(data: bytes, *, utf8: bool = False) -> Path:
 
 
 def parse(address: bytes, *, utf8: bool = False) -> tuple[bytes, bytes]:
-    """(local, domain) of a mailbox, as in Path.  Raises BadAddress."""
+    """(local, domain) of a mailbox, as in Path; a domain with letters beyond ASCII as A-labels: to us both are one.  Raises BadAddress."""
     if address.startswith(b'"'):
         end = _end_of_quotes(address, 0)
         local, after = _unquoted(address[1:end], utf8), address[end + 1:]
@@ -99,6 +99,8 @@ def parse(address: bytes, *, utf8: bool = False) -> tuple[bytes, bytes]:
         domain = _literal(domain)
     elif not is_domain(domain, utf8=utf8):
         raise BadAddress("not a domain behind the @")
+    elif not domain.isascii():
+        domain = _a_labels(domain)
     if len(local) + 1 + len(domain) > ADDRESS_MAX_OCTETS:
         raise BadAddress(f"the address is longer than {ADDRESS_MAX_OCTETS} octets")
     return local, domain.lower()
@@ -143,6 +145,25 @@ def ascii_domain(domain: str) -> str:
     flat = normalize("NFKC", normalize("NFKC", domain).lower()).replace("\u3002", ".")
     labels = [label if label.isascii() else "xn--" + label.encode("punycode").decode("ascii") for label in flat.split(".")]
     return ".".join(labels)
+
+
+def _a_labels(domain: bytes) -> bytes:
+    """Raises BadAddress."""
+    try:
+        mapped = ascii_domain(domain.decode("utf-8")).encode("ascii")
+    except UnicodeError:
+        mapped = b""
+    if not is_domain(mapped):
+        raise BadAddress("not a domain behind the @")
+    return mapped
+
+
+def folded(name: str) -> str:
+    """What two local parts of ours have in common when they mean the same person: lower case, letters composed (RFC 6532 §3.1)."""
+    if name.isascii():
+        return name.lower()
+    from unicodedata import normalize
+    return normalize("NFC", normalize("NFC", name).lower())
 
 
 def ascii_form(address: bytes) -> bytes:

@@ -142,6 +142,8 @@ def described(found: Found, contents: Contents | str, now: float) -> dict[str, o
     if isinstance(contents, str):
         return row | {"problem": contents}
     envelope = contents.envelope
+    if queuefile.release(envelope) > now:
+        row["release"] = queuefile.release(envelope)
     recipients = []
     for number in contents.owed:
         last = contents.last(number)
@@ -161,6 +163,8 @@ def _line(found: Found, contents: Contents | str, now: float) -> str:
     if len(contents.owed) > SHOWN_RECIPIENTS:
         shown.append(f"and {len(contents.owed) - SHOWN_RECIPIENTS} more")
     place = f"; parked with {printable(found.destination)}" if found.destination else ""
+    if queuefile.release(contents.envelope) > now:
+        place += f"; not before {when(queuefile.release(contents.envelope))}"
     return f"{start}{size(contents.size_octets)} {found.state:11} {_next(found, now):>7}  " \
            f"<{printable(_text(contents.envelope.sender))}>  {', '.join(shown) or 'nobody'}{place}"
 
