@@ -10,10 +10,10 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from pymta import outcome
+from pymta import outcome, tls_files
 from pymta.accounts import Accounts, Trouble
 from pymta.formats import aliases as formats_aliases
-from pymta.formats import passwords, relay_recipients, transports, users
+from pymta.formats import passwords, relay_recipients, senders, transports, users
 from pymta.formats.live import quiet
 from pymta.routing import HOLD, Router
 from pymta.settings import Settings
@@ -40,7 +40,7 @@ def everything(settings: Settings) -> list[Finding]:
     for complaint in settings.complaints:
         where, _, text = complaint.partition(": ")
         found[Finding(where, text)] = None
-    for look in (_rights, _combinations, _networks, _listeners, _tls, _users, _passwords, _transports, _relay, _aliases, _nobodys_mail):
+    for look in (_rights, _combinations, _networks, _listeners, _tls, _users, _passwords, _transports, _senders, _relay, _aliases, _nobodys_mail):
         try:
             found.update(dict.fromkeys(look(settings)))
         except OSError as error:
@@ -65,7 +65,7 @@ def _at(settings: Settings, name: str) -> str:
 
 
 def _rights(settings: Settings) -> Iterator[Finding]:
-    for name in ("", "pymta.conf", "aliases", "users", "passwords", "transports"):
+    for name in ("", "pymta.conf", "aliases", "users", "passwords", "senders", "transports"):
         path = os.path.join(settings.etc, name).rstrip("/")
         try:
             stat = os.stat(path)
@@ -139,16 +139,14 @@ def _shown(pair: tuple[str, int]) -> str:
 
 
 def _tls(settings: Settings) -> Iterator[Finding]:
-    missing = False
-    for name, usual in (("tls.certificate", "cert.pem"), ("tls.key", "key.pem")):
-        path = settings[name] or os.path.join(settings.etc, "tls", usual)
-        there = _may_be_there(path)
-        if settings[name] and not there:
+    certificate, key = settings["tls.certificate"], settings["tls.key"]
+    for name, path in (("tls.certificate", certificate), ("tls.key", key)):
+        if path and not _may_be_there(path):
             yield Finding(_at(settings, name), f"{name}: there is no {path}; name a PEM file")
-        missing = missing or not there
-    if bool(settings["tls.certificate"]) != bool(settings["tls.key"]):
+    if key and not certificate or certificate and not key and b"PRIVATE KEY" not in _read(certificate):
         yield Finding(_at(settings, "tls.certificate"), "tls.certificate and tls.key belong together; set both or neither")
-    if missing and (settings["smtp.submission"] or settings["smtp.submissions"]):
+    submission = settings["smtp.submission"] or settings["smtp.submissions"]
+    if submission and not settings["tls.self_signed"] and not tls_files.Files(settings).pairs():
         yield Finding("tls.certificate", "there is no certificate, so nobody can log in to send mail; set tls.certificate and tls.key",
                       True)
 
@@ -202,6 +200,21 @@ def _transports(settings: Settings) -> Iterator[Finding]:
     for pattern, (number, _) in table.by_pattern.items():
         if pattern in ours:
             yield Finding(f"{path}:{number}", f"{pattern} is a domain of ours, so this is never used; take it out here or there", True)
+
+
+def _senders(settings: Settings) -> Iterator[Finding]:
+    path = os.path.join(settings.etc, "senders")
+    table = senders.decode(_read(path))
+    for number, text in table.complaints:
+        yield Finding(f"{path}:{number}", text)
+    accounts = Accounts(settings, quiet)
+    for login in table.by_login:
+        try:
+            known = accounts.login(login)
+        except Trouble:
+            continue                                        # told with the users
+        if known is None:
+            yield Finding(path, f"{login} is no user; name the address of a mailbox", True)
 
 
 def _relay(settings: Settings) -> Iterator[Finding]:

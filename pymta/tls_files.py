@@ -42,7 +42,7 @@ class Files:
     def __init__(self, settings: Settings) -> None:
         self._named: Pair | None = None
         if settings["tls.certificate"]:
-            self._named = settings["tls.certificate"], settings["tls.key"] or settings["tls.certificate"]
+            self._named = settings["tls.certificate"], settings["tls.key"] or settings["tls.certificate"]     # one file may hold both
         self.etc = os.path.join(settings.etc, "tls")
         self.folders = (self.etc, os.path.join(settings["host.spool"], "state", "tls"))
         self._directory: str = settings["tls.certificates"]

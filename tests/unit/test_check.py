@@ -12,6 +12,7 @@ GOOD = {
     "users": "alice\ncarol@shop.test\n",
     "passwords": "alice:!\ncarol@shop.test:!\n",
     "transports": "x.example 127.0.0.1:26\n",
+    "senders": "alice: press@brand.test\n",
     "tls/cert.pem": "", "tls/key.pem": "",
 }
 
@@ -56,6 +57,9 @@ ROWS = [                                                        # what is added 
     (("conf", "queue.size_max = 1K\n"), "pymta.conf:6", "warning: queue.size_max"),
     (("conf", "tls.certificate = /nonexistent/x.pem\ntls.key = ETC/tls/key.pem\n"), "pymta.conf:6", "there is no /nonexistent/x.pem"),
     (("conf", "tls.certificate = ETC/tls/cert.pem\n"), "pymta.conf:6", "belong together"),
+    (("conf", "tls.key = ETC/tls/key.pem\n"), "tls.certificate", "belong together"),
+    (("senders", "nonsense\n"), "senders:2", "write login: address"),
+    (("senders", "dan: x@y.test\n"), "senders", "warning: dan is no user"),
     (("conf", "local.virtual_uid = root\n"), "local.virtual_uid", "nobody owns"),
     (("conf", "local.virtual_uid = no-such-account\n"), "local.virtual_uid", "no account"),
     (("conf", "local.admin = nosuch\n"), "pymta.conf:6", "reaches nobody"),
