@@ -193,6 +193,7 @@ def test_patterns(pattern: str, name: str) -> None:
 def test_inbox_matches_in_any_case_and_stars_are_not_exponential() -> None:
     assert listing.matches("inb%", "INBOX") and listing.matches("InBoX", "INBOX") and not listing.matches("inb%", "INBUX")
     assert not listing.matches("*a" * 100 + "b", "a" * 250)
+    assert listing.matches("*%" * 30000, "a.b") and not listing.matches("%%" * 30000, "a.b")      # in no time: hours when each of a row counts
 
 
 # ---- replies --------------------------------------------------------------------------------------------------------------

@@ -1,13 +1,16 @@
 """listing: which mailboxes LIST and LSUB show, and what they say of each.                     RFC 3501 §6.3.8, RFC 5258, RFC 6154"""
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Callable, Iterable, Iterator
 
 from pymta.proto.imap.response import mailbox
 
 SEPARATOR = "."
 _INBOX = "INBOX" + SEPARATOR
+_WILDCARDS = re.compile(r"[*%]{2,}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,7 +24,14 @@ class Mailboxes:
 
 def matches(pattern: str, name: str) -> bool:
     """ "*" stands for anything, "%" for anything without a separator.  INBOX is the same in any case, also as a parent."""
+    pattern = _short(pattern)
     return _matches(pattern, name) or ((name + SEPARATOR).startswith(_INBOX) and _matches(pattern[:5].upper() + pattern[5:], name))
+
+
+@lru_cache(16)
+def _short(pattern: str) -> str:
+    """The same with one wildcard where several stand in a row: each place then has one more behind it at most."""
+    return _WILDCARDS.sub(lambda run: "*" if "*" in run[0] else "%", pattern)
 
 
 def _matches(pattern: str, name: str) -> bool:
