@@ -1,6 +1,6 @@
 """committer: one group commit for all workers of a daemon, in a child of its own.
 
-    worker    draft written and closed in tmp/       "NAME NAME ...\\n"      ─▶  child: intake.publish: sync, rename into new/, sync
+    worker    draft written and closed in tmp/       "NAME NAME ...\\n"      ─▶  child: intake.publish: sync, rename into new/
               250                                 ◀─  "NAME 0\\nNAME 28\\n..."
 
 What a worker's loop finished in one turn goes over in one line; what all workers sent while one sync ran is the next batch, so
@@ -21,7 +21,7 @@ import select
 import socket
 from typing import TYPE_CHECKING
 
-from pymta import clock, durable, layout
+from pymta import clock, durable
 from pymta.formats import queuefile
 from pymta.queue import intake
 from pymta.settings import Settings
@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     from pymta.serve import Clients, Worker
 
 _CHUNK_OCTETS = 1 << 16
+MORE_FROM = 8               # so many that get ready during a sync share its end; fewer are the next batch, and nobody waits for them
+_Batch = tuple[list[intake.Draft], list[tuple[socket.socket, int]]]     # drafts; and, in the same order, how many are whose
 
 
 class Committer:
@@ -151,7 +153,8 @@ class _Arrived(intake.Draft):
 
     def __init__(self, directory: str, name: str) -> None:
         self.name = name
-        self.path = f"{directory}/tmp/{queuefile.shard(name)}/{name}"
+        self.directory = f"{directory}/tmp/{queuefile.shard(name)}"
+        self.path = f"{self.directory}/{name}"
 
     def start_sync(self) -> None:
         """Done by the worker."""
@@ -169,32 +172,23 @@ class _Arrived(intake.Draft):
             pass
 
 
-def tidy(directory: str, before: float) -> int:
-    """Remove the drafts that were last written before that time (seconds since 1970): this daemon's start, so they are of one
-    that crashed and were never acknowledged.  How many.  Makes the directories that are missing, where that is allowed."""
-    layout.heal_spool(".")
-    removed = 0
-    for top, _, names in os.walk(f"{directory}/tmp"):
-        for name in names:
-            try:
-                if os.lstat(f"{top}/{name}").st_mtime < before:
-                    removed += durable.unlink_if_there(f"{top}/{name}")
-            except OSError:
-                continue                                # not ours to remove
-    return removed
-
-
 def helper_main(settings: Settings, clients: "Clients", directory: str) -> None:
     """The child's life: publish what the workers ask for, everything that has come at a time, until the parent is gone."""
     syncfs = intake.has_own_filesystem(".", settings["queue.own_filesystem"])
     asking = _Asking(clients, directory)
+    waiting: _Batch = ([], [])
     while not asking.over:
-        batch, owners = asking.next(None)
+        batch, owners = waiting if waiting[0] else asking.next(None)
+        waiting = [], []
         if not batch:
             continue
 
         def more() -> list[intake.Draft]:
+            nonlocal waiting
             late, its_owners = asking.next(0)
+            if len(late) < MORE_FROM:
+                waiting = late, its_owners
+                return []
             owners.extend(its_owners)
             return late
 
@@ -216,7 +210,7 @@ class _Asking:
         self._workers: dict[int, socket.socket] = {}
         self._rests: dict[int, bytes] = {}
 
-    def next(self, wait_s: float | None) -> tuple[list[intake.Draft], list[tuple[socket.socket, int]]]:
+    def next(self, wait_s: float | None) -> _Batch:
         """What has come, waiting at most wait_s (None: for ever): the drafts, and, in the same order, how many are whose."""
         batch: list[intake.Draft] = []
         owners: list[tuple[socket.socket, int]] = []

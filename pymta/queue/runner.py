@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import errno
 import os
+import time
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 
@@ -19,7 +20,7 @@ from pymta.formats import queuefile, report
 from pymta.formats.queuefile import REMOTE, Record
 from pymta.message import header
 from pymta.outcome import Outcome
-from pymta.queue import returns, schedule, wishes
+from pymta.queue import intake, returns, schedule, wishes
 from pymta.queue.handover import Handover, hand_over, recover, recover_left
 from pymta.queue.intake import HELD, LATER, Draft
 from pymta.queue.drops import DROPS, Drops
@@ -56,6 +57,8 @@ class Runner:
     def start(self) -> None:
         """Finish or remove what a crash left, then take everything that waits."""
         recover()
+        booted = clock.now() - time.clock_gettime(time.CLOCK_BOOTTIME)
+        intake.tidy("in/smtpd", booted)                 # pymta-smtpd does so too, but may not be started on this host any more
         for directory in (SMTPD, OWN):
             for name in names(directory):
                 self._repeatable(self._set_aside_if_torn, f"{directory}/{name}")
