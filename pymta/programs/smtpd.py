@@ -583,9 +583,10 @@ def service(given: settings.Settings) -> serve.Service:
     started = clock.now()
 
     def commit(given: settings.Settings, clients: serve.Clients) -> None:
-        removed = committer.tidy(INTAKE, started)
-        if removed:
-            log.event("tidy", where=f"{INTAKE}/tmp", files=removed)
+        layout.heal_spool(".")
+        published, removed = intake.tidy(INTAKE, started)
+        if published or removed:
+            log.event("tidy", where=f"{INTAKE}/tmp", published=published, removed=removed)
         committer.helper_main(given, clients, INTAKE)
 
     helpers: dict[str, tuple[str, Callable[[settings.Settings, serve.Clients], None]]] = {"auth": (auth.ACCOUNT, auth.helper_main), "commit": (NAME, commit)}
@@ -593,7 +594,7 @@ def service(given: settings.Settings) -> serve.Service:
         helpers["limits"] = NAME, limits.helper_main
     return serve.Service(NAME, listeners, open_worker, tls_listeners=frozenset(("submissions",)), workers=given["smtp.workers"],
                          sessions_max=given["smtp.sessions_max"], account=NAME, helpers=helpers,
-                         behind=lambda address: among(given["smtp.proxy_from"], address) if given["smtp.proxy_from"] else False,
+                         behind=lru_cache(1000)(lambda address: among(given["smtp.proxy_from"], address)) if given["smtp.proxy_from"] else None,
                          full=outcome.TOO_MANY_CONNECTIONS.smtp(), gate=lambda worker: gates[worker.number])
 
 
