@@ -5,7 +5,7 @@ import os
 from collections.abc import Iterator
 
 from pymta.formats import queuefile
-from pymta.message import address
+from pymta.message import address, downgrade
 from pymta.proto.smtp_client import Transaction
 from pymta.queue import wishes
 
@@ -17,7 +17,7 @@ CHUNK_OCTETS = 1 << 17
 class Opened:
     """A queue file open for sending.  envelope, records; small: the whole message is in memory and no file is open."""
 
-    __slots__ = ("_several", "envelope", "eight_bit", "fd", "head", "owed", "records", "small")
+    __slots__ = ("_several", "converted", "envelope", "eight_bit", "fd", "head", "owed", "records", "small")
 
     def __init__(self, name: str) -> None:
         """Raises FileNotFoundError, OSError, queuefile.Damaged."""
@@ -33,6 +33,7 @@ class Opened:
         self.owed = queuefile.owed(self.envelope, self.records)
         self.small = len(self.head) >= self.envelope.size_octets
         self.eight_bit: bool | None = None              # not known yet
+        self.converted: bytes | None = None             # what is sent in place of the message
         self._several: dict[int, tuple[int, ...]] | None = None
         if self.small:
             os.close(self.fd)
@@ -45,12 +46,17 @@ class Opened:
     @property
     def wire_octets(self) -> int:
         """The message's size with CR LF."""
+        if self.converted is not None:
+            return len(self.converted) + self.converted.count(b"\n")
         head_lines = self.head.count(b"\n", 0, self.envelope.head_octets)
         return self.envelope.size_octets - self.envelope.head_octets + self.envelope.lines - head_lines
 
     def chunks(self, fd: int | None = None) -> Iterator[bytes]:
         """The message from its first octet.  Raises OSError if it cannot be read to its end: then nothing may end it."""
         at, end = self.envelope.head_octets, self.envelope.size_octets
+        if self.converted is not None:
+            yield self.converted
+            return
         if self.small:
             yield self.head[at:end]
             return
@@ -68,6 +74,14 @@ class Opened:
             self.eight_bit = not all(chunk.isascii() for chunk in self.chunks(fd))
         finally:
             os.close(fd)
+
+    def convert(self, fd: int) -> None:
+        """Make it 7-bit.  fd: as for scan, or -1 for a small message.  Raises downgrade.Signed, downgrade.Impossible, OSError."""
+        try:
+            self.converted = downgrade.seven_bit(b"".join(self.chunks(fd)))
+        finally:
+            if fd >= 0:
+                os.close(fd)
 
     @property
     def utf8(self) -> bool:

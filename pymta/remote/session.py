@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, cast
 
 from pymta import clock, log, outcome
+from pymta.message import downgrade
 from pymta.outcome import Outcome
 from pymta.proto.smtp_client import Closed, Event, Ready, Result, SendBody, SmtpClient, StartTls
 from pymta.remote.file import Opened
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 IDLE_S = 3.0                        # how long an open connection waits for the next message
 QUIT_S = 5.0                        # how long for the answer to QUIT
 HIGH_WATER_OCTETS = 1 << 18
+NO_SEVEN_BIT = Outcome(554, "5.6.3", 65, "the other host takes no 8-bit mail")
 
 _buffer = bytearray(1 << 16)        # one for all connections: what is read is worked on before the next read
 _view = memoryview(_buffer)
@@ -136,13 +138,48 @@ class Session(asyncio.BufferedProtocol):
                     self._arm(self.limits.reply_s)
                     self.loop.run_in_executor(None, opened.scan, os.dup(opened.fd)).add_done_callback(self._scanned)
                 else:
-                    self._begin()
+                    self._convert()
 
     def _scanned(self, scan: asyncio.Future[None]) -> None:
         if scan.exception() is not None and self.opened:
             self._unreadable(str(scan.exception()))
         elif self.state == "busy":
+            self._convert()
+
+    def _convert(self) -> None:
+        """Begin; a message that the host does not take as it is, is made 7-bit before (RFC 6152 §3)."""
+        opened = self.opened
+        assert opened is not None
+        if opened.eight_bit and b"8BITMIME" not in self.client.extensions:
+            self._arm(self.limits.reply_s)
+            fd = -1 if opened.small else os.dup(opened.fd)
+            self.loop.run_in_executor(None, opened.convert, fd).add_done_callback(self._converted)
+        else:
             self._begin()
+
+    def _converted(self, done: asyncio.Future[None]) -> None:
+        error, share = done.exception(), self.share
+        if self.state != "busy" or share is None:
+            return
+        if isinstance(error, downgrade.Impossible):
+            self._refuse(NO_SEVEN_BIT.because(f"the other host takes no 8-bit mail, and this message has no other form: {error}"))
+            return
+        if isinstance(error, downgrade.Signed):         # better a host that may not read it than one that finds the signature broken
+            log.event("trouble", what=f"{share.job.name} goes with 8-bit octets to {self.where}, which does not offer 8BITMIME", why=str(error))
+        elif error is not None:
+            self._unreadable(str(error))
+            return
+        self._begin()
+
+    def _refuse(self, ending: Outcome) -> None:
+        """The same fate for the whole share, before anything of it was said."""
+        assert self.share is not None
+        self._numbers = list(self.share.numbers)
+        self._too_many = []
+        self._all(ending)
+        self.state = "idle"
+        self._share_over(well=False)
+        self.loop.call_soon(self.work)
 
     def _begin(self) -> None:
         assert self.share is not None and self.opened is not None
@@ -153,10 +190,7 @@ class Session(asyncio.BufferedProtocol):
         try:
             events = self.client.begin(self.opened.transaction(self._numbers))
         except ValueError as error:                     # an address that no door of ours lets in
-            self._all(outcome.BAD_RECIPIENT.because(str(error)))
-            self.state = "idle"
-            self._share_over(well=False)
-            self.loop.call_soon(self.work)
+            self._refuse(outcome.BAD_RECIPIENT.because(str(error)))
             return
         self._beginning = True
         self._happened(events)

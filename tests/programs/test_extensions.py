@@ -21,8 +21,8 @@ UNICODE = EIGHT.replace("Subject: eight", "Subject: grüße")
 class System:
     """A sandbox and its peers; each test asks only for what came since it began."""
 
-    def __init__(self, sandbox: Sandbox, full: Peer, some: Peer) -> None:
-        self.sandbox, self.full, self.some = sandbox, full, some
+    def __init__(self, sandbox: Sandbox, full: Peer, some: Peer, bare: Peer) -> None:
+        self.sandbox, self.full, self.some, self.bare = sandbox, full, some, bare
 
     def send(self, recipients: list[str], data: str, mail: list[str] = [], rcpt: list[str] = [], sender: str = "alice@example.test") -> None:
         with self.sandbox.smtp() as client:
@@ -69,9 +69,10 @@ def _read(path: str) -> bytes:
 
 @pytest.fixture(scope="module")
 def system(module_sandbox_factory) -> Iterator[System]:
-    with Peer(extensions=FULL) as full, Peer(extensions=SOME) as some:
+    with Peer(extensions=FULL) as full, Peer(extensions=SOME) as some, Peer(extensions=()) as bare:
         yield System(module_sandbox_factory(relay_from="127.0.0.0/8", transport=[
-            f"full.test=127.0.0.1:{full.port}", f"some.test=127.0.0.1:{some.port}", f"xn--bcher-kva.test=127.0.0.1:{some.port}"]), full, some)
+            f"full.test=127.0.0.1:{full.port}", f"some.test=127.0.0.1:{some.port}", f"xn--bcher-kva.test=127.0.0.1:{some.port}",
+            f"bare.test=127.0.0.1:{bare.port}"]), full, some, bare)
 
 
 def test_everything_is_passed_on_to_a_host_that_has_it(system: System) -> None:
@@ -130,3 +131,29 @@ def test_a_delivery_here_is_told(system: System) -> None:
     assert fields["Action"] == "delivered" and fields["Final-Recipient"] == "rfc822; bob@example.test"
     mail, = [data for path in system.sandbox.inbox("bob") if b"Subject: home" in (data := _read(path))]
     assert mail.endswith(EIGHT.replace("eight", "home").replace("\r\n", "\n").encode())
+
+
+@pytest.mark.parametrize("lines", [1, 20_000])
+def test_a_host_without_8bitmime_gets_the_same_in_7_bit(system: System, lines: int) -> None:
+    """RFC 6152 §3."""
+    data = EIGHT + "schöne grüße\r\n" * lines
+    system.send([f"hans{lines}@bare.test"], data, ["BODY=8BITMIME"])
+    came = system.came(system.bare, f"hans{lines}@bare.test")
+    assert came.isascii() and b"BODY" not in system.lines(system.bare, "MAIL", f"hans{lines}@bare.test")[0].encode()
+    before, after = (email.message_from_bytes(each) for each in (data.encode(), came))
+    assert after["Content-Transfer-Encoding"] == "quoted-printable" and after.get_payload(decode=True) == before.get_payload(decode=True)
+    assert [(name, value) for name, value in after.items() if name != "Content-Transfer-Encoding"] == \
+        [(name, value) for name, value in before.items() if name != "Content-Transfer-Encoding"]
+
+
+def test_what_has_no_7_bit_form_is_returned(system: System) -> None:
+    system.send(["ida@bare.test"], EIGHT.replace("Transfer-Encoding: 8bit", "Transfer-Encoding: base64"), ["BODY=8BITMIME"])
+    assert system.told("rfc822; ida@bare.test")["Status"] == "5.6.3"
+
+
+def test_what_is_signed_goes_as_it_is(system: System) -> None:
+    part = EIGHT.partition("MIME-Version: 1.0\r\n")[2]
+    data = "Subject: signed\r\nMIME-Version: 1.0\r\nContent-Type: multipart/signed; boundary=b\r\n\r\n--b\r\n" + part + "\r\n--b--\r\n"
+    system.send(["karl@bare.test"], data, ["BODY=8BITMIME"])
+    assert system.came(system.bare, "karl@bare.test").endswith(data.partition("--b")[2].encode())
+    assert "goes with 8-bit octets to 127.0.0.1" in system.sandbox.log()
