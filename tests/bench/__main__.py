@@ -11,14 +11,16 @@ import subprocess
 import sys
 import time
 
-from tests.bench import measure
+from tests.bench import measure, strangers, tls
 from tests.running import ROOT
 
 PARTS = {
     "rates": ("Mail by SMTP into Maildirs, 4 KiB, one recipient", lambda options: measure.rates(options.n, options.runs)),
     "syncs": ("Sync calls, 50 sessions", lambda options: measure.syncs(options.n)),
     "latency": ("One session alone", lambda options: measure.latency(max(50, options.n // 5))),
+    "tls": ("SMTP over TLS, 20 sessions", lambda options: tls.tls(options.n, options.runs)),
     "inject": ("A local program's mail", lambda options: measure.inject(max(10, options.n // 20))),
+    "strangers": ("2,000 who say an octet a second, and a flood", lambda options: strangers.crowd(2000, max(50, options.n // 10))),
     "idle": ("Doing nothing", lambda options: measure.idle(options.idle)),
 }
 

@@ -293,11 +293,12 @@ def test_quota_in_the_whole_system(sandbox_factory) -> None:
     sandbox = sandbox_factory(set=["local.quota=20K", "queue.retry=1s,1s,1s"])
     text = "Subject: big\n\n" + "x" * 70 + "\n"
     for number in range(2):
-        sandbox.send("alice@example.test", text + ("y" * 70 + "\n") * 130)
+        sandbox.send("alice@example.test", text + ("y" * 70 + "\n") * 100)
         sandbox.wait_mail(min(number + 1, 2))
     wait_until(lambda: _code(sandbox, "alice") == 250)
-    sandbox.send("alice@example.test", text + ("y" * 70 + "\n") * 130)     # nobody knew
-    wait_until(lambda: _code(sandbox, "alice") == 452)
+    sandbox.send("alice@example.test", text + ("y" * 70 + "\n") * 90)      # nobody knew
+    wait_until(lambda: _code(sandbox, "alice", 6000) == 452)
+    assert _code(sandbox, "alice", 100) == 250                              # so much fits
     assert _code(sandbox, "bob") == 250
     with sandbox.imap() as client:
         client.select("INBOX")
@@ -307,10 +308,10 @@ def test_quota_in_the_whole_system(sandbox_factory) -> None:
     wait_until(lambda: _code(sandbox, "alice") == 250, 90)
 
 
-def _code(sandbox, user: str) -> int:
+def _code(sandbox, user: str, size: int = 0) -> int:
     with sandbox.smtp() as client:
         client.ehlo("c.example")
-        client.mail("ann@client.example")
+        client.mail("ann@client.example", [f"SIZE={size}"] if size else [])
         return client.rcpt(f"{user}@example.test")[0]
 
 
