@@ -56,7 +56,7 @@ class System:
             found[:] = [data for path in self.sandbox.inbox() if mark.encode() in (data := _read(path))]
             return bool(found)
         wait_until(there, 30, lambda: self.sandbox.log()[-4000:])
-        part = email.message_from_bytes(found[0], policy=email.policy.SMTPUTF8).get_payload()[1]
+        part = list(email.message_from_bytes(found[0], policy=email.policy.SMTPUTF8).walk())[2]
         raw = found[0].partition(b"Content-Description: Delivery report\n")[2].partition(b"\n--=_")[0].decode()
         fields = [line.partition(": ") for line in raw.replace("\n    ", " ").split("\n")]
         return {"type": part.get_content_type(), **{name: value for name, _, value in fields}}

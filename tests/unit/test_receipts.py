@@ -33,7 +33,8 @@ def told(box, user="bob"):
     for data in box.mail(user):
         message = email.message_from_bytes(data)
         if message.get_content_type() == "multipart/report":
-            out += [dict(group.items()) for group in message.get_payload()[1].get_payload() if "Action" in group]
+            groups = list(message.walk())[3:]           # the whole, the text, the status; then its groups
+            out += [dict(group.items()) for group in groups if "Action" in group]
     return out
 
 

@@ -11,7 +11,7 @@ from pymta.queue import wishes
 
 
 def one(notify: bytes = b"", orcpt: bytes = b"", original: bytes = b"", address: bytes = b"bob@b.example") -> Recipient:
-    notes = ((b"Original-Recipient", b"rfc822;" + original),) if original else ()
+    notes: tuple[tuple[bytes, bytes], ...] = ((b"Original-Recipient", b"rfc822;" + original),) if original else ()
     notes += ((wishes.NOTIFY, notify),) if notify else ()
     return Recipient(LOCAL, address, notes + (((wishes.ORCPT, orcpt),) if orcpt else ()))
 
