@@ -113,6 +113,10 @@ def _networks(settings: Settings) -> Iterator[Finding]:
         if network.prefixlen == 0 or network.is_global and network.prefixlen < (16 if network.version == 4 else 32):
             yield Finding(_at(settings, "smtp.relay_from"),
                           f"smtp.relay_from: {network} makes this host an open relay; name the networks of your own hosts")
+    for name, what in (("smtp.xclient_from", "lets strangers send as anybody"), ("smtp.proxy_from", "lets strangers name any address as theirs")):
+        for network in settings[name]:
+            if network.prefixlen == 0 or network.is_global and network.prefixlen < (24 if network.version == 4 else 48):
+                yield Finding(_at(settings, name), f"{name}: {network} {what}; name the addresses of your own front ends")
     for network in settings["login.plain_from"]:
         if network.prefixlen == 0 or network.is_global:
             yield Finding(_at(settings, "login.plain_from"),
@@ -126,7 +130,7 @@ def _listeners(settings: Settings) -> Iterator[Finding]:
     for name in names:
         for pair in settings[name]:
             if pair in taken:
-                yield Finding(_at(settings, name), f"{name}: {_shown(pair)} is {taken[pair]}'s already; choose another port")
+                yield Finding(_at(settings, name), f"{name}: {_shown(pair)} is {taken[pair]}'s already; choose another")
             taken.setdefault(pair, name)
     smarthost = settings["remote.smarthost"]
     itself = smarthost and smarthost[0].lower() in (settings.host, "localhost", "127.0.0.1", "::1")
@@ -135,6 +139,8 @@ def _listeners(settings: Settings) -> Iterator[Finding]:
 
 
 def _shown(pair: tuple[str, int]) -> str:
+    if pair[0].startswith("/"):
+        return pair[0]
     return f"[{pair[0]}]:{pair[1]}" if ":" in pair[0] else f"{pair[0]}:{pair[1]}"
 
 

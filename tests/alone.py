@@ -16,7 +16,7 @@ from tests.running import ROOT, new_directory
 
 NOBODY = 65534
 # What a service manager does: the sockets stand from 3 on, and LISTEN_PID names the daemon itself
-_LAUNCH = ("import os, sys\nfds = [int(n) for n in sys.argv[1].split(',')]\nhigh = [os.dup2(n, 100 + i) for i, n in enumerate(fds)]\n"
+_LAUNCH = ("import os, sys\nfds = [int(n) for n in sys.argv[1].split(',') if n]\nhigh = [os.dup2(n, 100 + i) for i, n in enumerate(fds)]\n"
            "for i, n in enumerate(high): os.dup2(n, 3 + i)\nos.environ.update(LISTEN_PID=str(os.getpid()), LISTEN_FDS=str(len(fds)), "
            "LISTEN_FDNAMES=sys.argv[2])\nos.execv(sys.executable, [sys.executable, *sys.argv[3:]])\n")
 
