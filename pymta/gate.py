@@ -5,6 +5,7 @@ The rules are policy's, the counting is done in rates; here they meet, and what 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from functools import lru_cache
 from ipaddress import IPv4Network, IPv6Network, ip_address
 
@@ -14,6 +15,18 @@ from pymta.policy import Rules, Traffic
 
 _TELL_EVERY_S = 10.0
 _TOLD_MAX = 1000
+_SPELL_S = 1.0
+_SPELLS_MAX = 4096
+
+
+@dataclass(slots=True)
+class Spell:
+    """A client far from its limits is not looked up for each message.  until: for so long; left: so many messages, so few that all
+    workers together stay below the limit; used: those that came."""
+
+    until: float
+    left: int
+    used: int = 0
 
 
 class Gate:
@@ -25,6 +38,7 @@ class Gate:
         self._networks = tuple(networks)
         self.exempt: Callable[[str], bool] = lru_cache(4096)(self._exempt)
         self._keys: Callable[[str], tuple[bytes, bytes]] = lru_cache(4096)(self._make_keys)
+        self._spells: dict[str, Spell] = {}
         self._told: dict[str, tuple[float, int]] = {}           # network -> when it was logged, refused since
 
     # ---- for serve ----------------------------------------------------------------------------------------------------
@@ -33,8 +47,7 @@ class Gate:
         if counts is None or listener == "lmtp" or self.exempt(address):
             return None
         client, network = self._keys(address)
-        refusal = policy.crowd(self._rules, Traffic(counts.open(client), counts.level(client, rates.CONNECTS)),
-                               Traffic(counts.open(network), counts.level(network, rates.CONNECTS)))
+        refusal = policy.crowd(self._rules, Traffic(*counts.crowd(client)), Traffic(*counts.crowd(network)))
         if refusal is not None:
             self._tell(address, listener, refusal)
             return refusal.smtp()
@@ -51,16 +64,37 @@ class Gate:
     # ---- for sessions -------------------------------------------------------------------------------------------------
     def messages(self, address: str) -> Outcome | None:
         """Whether one more message is too many for now."""
-        if self._counts is None:
+        counts = self._counts
+        if counts is None:
             return None
-        client, network = (Traffic(messages=self._counts.level(key, rates.MESSAGES)) for key in self._keys(address))
+        spell, now = self._spells.get(address), clock.tick()
+        if spell is not None and spell.left > 0 and now < spell.until:
+            return None
+        self._note(address, spell)
+        client, network = (Traffic(messages=counts.level(key, rates.MESSAGES)) for key in self._keys(address))
+        if len(self._spells) >= _SPELLS_MAX:
+            self._spells.clear()
+        self._spells[address] = Spell(now + _SPELL_S, policy.headroom(self._rules, client, network) // (2 * counts.workers))
         return policy.messages(self._rules, client, network)
 
     def accepted(self, address: str) -> None:
         """A message was."""
-        if self._counts is not None:
+        if self._counts is None:
+            return
+        spell = self._spells.get(address)
+        if spell is not None and spell.left > 0:
+            spell.left -= 1
+            spell.used += 1
+            if spell.used > 1:                          # the first is written at once: other workers shall know the client
+                return
+        for key in self._keys(address):
+            self._counts.add(key, rates.MESSAGES)
+
+    def _note(self, address: str, spell: "Spell | None") -> None:
+        """Write what was accepted during a spell."""
+        if spell is not None and spell.used > 1 and self._counts is not None:
             for key in self._keys(address):
-                self._counts.add(key, rates.MESSAGES)
+                self._counts.add(key, rates.MESSAGES, spell.used - 1)
 
     def known(self, address: str) -> bool:
         """Whether a message of this address was accepted within the last minutes."""

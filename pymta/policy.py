@@ -111,6 +111,12 @@ def messages(rules: Rules, client: Traffic, network: Traffic) -> Outcome | None:
     return None
 
 
+def headroom(rules: Rules, client: Traffic, network: Traffic) -> int:
+    """How many messages may still come before one is too many."""
+    left = [limit - traffic.messages for traffic, limit in ((client, rules.client_messages), (network, rules.network_messages)) if limit]
+    return max(0, int(min(left, default=1e6)))
+
+
 def pause_s(rules: Rules, errors: float) -> float:
     """How long the answer to a refused command waits; errors: those of the last minutes, with this one."""
     beyond = errors - rules.tarpit_after

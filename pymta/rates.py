@@ -31,6 +31,7 @@ SLOTS, WAYS = 4096, 8
 _ROW = Struct("<qdddddd")
 _LEVEL = Struct("<dd")
 _OPEN = Struct("<q")
+_CROWD = Struct("<qdd")
 _KEY_OCTETS = 8
 _HEAD_OCTETS = 8
 
@@ -52,6 +53,7 @@ class Counts:
         self._memory = table.memory
         self._now = now
         self._secret = table.secret
+        self.workers = table.workers
         self._parts = [at * table.part_octets for at in range(table.workers)]
         self._mine = self._parts[number]
         if self._memory[self._mine]:                    # the worker before us died: its connections are gone
@@ -79,6 +81,16 @@ class Counts:
                 if level:
                     total += level * exp(min(0.0, when - now) / TIMES_S[event])
         return total
+
+    def crowd(self, key: bytes) -> tuple[int, float]:
+        """(open, level of CONNECTS) with one look."""
+        now, total, connects = self._now(), 0, 0.0
+        for part in self._parts:
+            if (row := self._find(part, key)) is not None:
+                open_, level, when = _CROWD.unpack_from(self._memory, row)
+                total += open_
+                connects += level * exp(min(0.0, when - now) / TIMES_S[CONNECTS])
+        return total, connects
 
     def enter(self, key: bytes) -> None:
         """A connection was opened."""

@@ -5,7 +5,7 @@ from ipaddress import ip_network
 
 import pytest
 
-from pymta import outcome, policy
+from pymta import clock, outcome, policy
 from pymta.accounts import Mailbox
 from pymta.formats.queuefile import LOCAL, REMOTE, Recipient
 from pymta.gate import Gate
@@ -93,6 +93,21 @@ def test_who_sent_mail_is_known() -> None:
     gate.accepted("192.0.2.1")
     assert gate.known("192.0.2.1") and not gate.known("192.0.2.2")
     assert gate.messages("192.0.2.1") is not None and gate.messages("192.0.2.2") is None
+
+
+def test_many_messages_are_counted_by_several_workers_though_they_look_seldom(monkeypatch) -> None:
+    now = 1000.0
+    monkeypatch.setattr(clock, "tick", lambda: now)
+    table = Table(3)
+    gates = [Gate(Rules(client_messages=300), Counts(table, number, lambda: now), []) for number in range(3)]
+    taken = 0
+    for number in range(1200):
+        gate = gates[number % 3 if number % 2 else 0]
+        if gate.messages("192.0.2.1") is None:
+            gate.accepted("192.0.2.1")
+            taken += 1
+        now += 0.005                                    # 200 a second
+    assert 300 <= taken <= 300 + 6 * 5 + 5              # and what leaks out in six seconds
 
 
 def test_without_limits_nothing_is_counted() -> None:
