@@ -252,10 +252,10 @@ class _Book:
             if len(ledger.known) > contacts.KEEP:
                 for old in list(ledger.known)[:contacts.KEEP // 2]:
                     del ledger.known[old]
-                durable.replace(path, b"".join(contacts.encode(when, key) for key, when in ledger.known.items()), 0o640)
+                durable.replace(path, b"".join(contacts.encode(when, key) for key, when in ledger.known.items()), 0o600)
                 return
             if not os.path.exists(path):
-                durable.create(path, b"", 0o640, sync=False)
+                durable.create(path, b"", 0o600, sync=False)
             durable.append(path, contacts.encode(ledger.known[recipient], recipient), sync=False)
             self._troubled = False
         except OSError as error:

@@ -118,11 +118,12 @@ def main(directory: str) -> dict:
             client.starttls(context=context(f"{directory}/ca.pem"))
             found["subject"] = client.sock.getpeercert()["subjectAltName"]
             client.login("ann", "secret")
+            client.sendmail("ann@example.test", ["ben@example.test"], "Subject: four\r\n\r\nhello\r\n")
         inject = subprocess.run([sys.executable, f"{ROOT}/bin/pymta-inject", "--etc", etc, "-i", "ann@example.test"], input=b"Subject: three\n\nhello\n",
                                 capture_output=True, user=USERS["ben"], group=USERS["ben"], extra_groups=[])
         found["inject"] = [inject.returncode, inject.stderr.decode()]
         boxes = {"ann": f"{directory}/home/ann/Maildir", "ben": f"{directory}/home/ben/Maildir", "vic": f"{directory}/virtual/virtual.test/vic/Maildir"}
-        wait(lambda: [len(names(f"{box}/new")) for box in boxes.values()] == [3, 1, 1], "mail does not arrive", 20)
+        wait(lambda: [len(names(f"{box}/new")) for box in boxes.values()] == [3, 2, 1], "mail does not arrive", 20)
         found["files"] = {who: sorted({(entry.stat().st_uid, stat.S_IMODE(entry.stat().st_mode)) for entry in os.scandir(f"{box}/new")})
                           for who, box in boxes.items()}
         found["stamp"] = any(f"from userid {USERS['ben']}".encode() in open(entry.path, "rb").read() for entry in os.scandir(f"{boxes['ann']}/new"))
@@ -143,7 +144,9 @@ def main(directory: str) -> dict:
             found[f"pop3 uids {login}"] = uids(daemons["pymta-pop3d"].pid)
             pop.quit()
         found["owners"] = {who: sorted({entry.stat().st_uid for top, _, _ in os.walk(box) for entry in os.scandir(top)}) for who, box in boxes.items()}
-        found["queue"] = [path for path in files(f"{directory}/spool") if not path.endswith("lock")]
+        found["queue"] = [path for path in files(f"{directory}/spool") if not path.endswith("lock") and "/state/" not in path]
+        contacts = f"{directory}/spool/state/smtpd/ann@example.test.contacts"
+        found["contacts"] = [os.stat(contacts).st_uid, stat.S_IMODE(os.stat(contacts).st_mode), open(contacts).read().split()[1:]]
     finally:
         for daemon in daemons.values():
             daemon.terminate()

@@ -57,6 +57,12 @@ def test_sessions_run_as_the_owner_of_the_mailbox(found):
     assert found["owners"] == {"ann": [USERS["ann"]], "ben": [USERS["ben"]], "vic": [account("pymta-vmail")]}
 
 
+def test_keys_of_root_serve_daemons_that_are_not_root_and_state_has_one_writer(found):
+    """certbot's layout: directories 0700, the key 0600, both root's."""
+    assert found["subject"] == [["DNS", "localhost"]]
+    assert found["contacts"] == [account("pymta-smtpd"), 0o600, ["ben@example.test"]]
+
+
 def test_nothing_is_left_and_nothing_went_wrong(found):
     assert found["queue"] == [] and found["statuses"] == [0] * 6
     assert " bug " not in found["log"] and " trouble " not in found["log"], found["log"]
