@@ -42,16 +42,18 @@ Hosts = list[tuple[str, list[str]]]
 
 class Resolver:
     """host_name: ours; server: (IP address, port) or None for those of resolv.conf; timeout_s: for one look-up in all;
-    port: where mail is sent to; own_ports: where this host listens: with another port nothing can loop back to us."""
+    port: where mail is sent to; own_ports: where this host listens: with another port nothing can loop back to us; own_addresses: ours
+        though the system does not have them."""
 
     def __init__(self, host_name: str, *, server: tuple[str, int] | None = None, timeout_s: float = 10.0, port: int = 25,
-                 own_ports: frozenset[int] = frozenset((25,)), shuffle: random.Random | None = None) -> None:
+                 own_ports: frozenset[int] = frozenset((25,)), own_addresses: tuple[str, ...] = (), shuffle: random.Random | None = None) -> None:
         if server:
             ipaddress.ip_address(server[0])             # ValueError here, not at the first mail
         self._host_name = host_name.lower().rstrip(".")
         self._server = server
         self._timeout_s = timeout_s
         self._may_loop = port in own_ports
+        self._own_addresses = frozenset(own_addresses)
         self._random = shuffle or random.Random()
         self._dns: dns.asyncresolver.Resolver | None = None
         self._cache: Any = None
@@ -137,7 +139,7 @@ class Resolver:
             elif isinstance(answer, BaseException) and not isinstance(answer, _NoSuchName):
                 raise answer
             addresses = answer if isinstance(answer, list) else []
-            if self._may_loop and (name == self._host_name or any(map(is_own, addresses))):
+            if self._may_loop and (name == self._host_name or any(address in self._own_addresses or is_own(address) for address in addresses)):
                 own = preference if own is None else min(own, preference)
             hosts.append((preference, name, addresses))
         better = [(name, addresses) for preference, name, addresses in hosts if addresses and (own is None or preference < own)]

@@ -135,6 +135,14 @@ def networks(value: str) -> tuple[Any, ...]:
         raise ValueError("not a network; write 192.0.2.0/24 or 2001:db8::/32") from None
 
 
+def addresses(value: str) -> tuple[str, ...]:
+    """IP addresses in their usual form."""
+    try:
+        return tuple(str(ipaddress.ip_address(item)) for item in words(value))
+    except ValueError:
+        raise ValueError("not an IP address; write 192.0.2.1 or 2001:db8::1") from None
+
+
 def host_port(value: str) -> tuple[str, int] | None:
     """(host, port), or None for an empty value.  An IPv6 address stands in brackets."""
     if not value:
@@ -152,7 +160,7 @@ def listen(value: str) -> tuple[tuple[str, int], ...]:
 
 def listen_or_path(value: str) -> tuple[tuple[str, int], ...]:
     """Addresses to listen on; a path stands as (path, 0)."""
-    return tuple((item, 0) if item.startswith("/") else pair for item in words(value) if item.startswith("/") or (pair := host_port(item)))
+    return tuple(pair for item in words(value) for pair in ([(item, 0)] if item.startswith("/") else listen(item)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,6 +180,9 @@ DAEMONS = ("pymta-smtpd", "pymta-imapd", "pymta-pop3d")
 SETTINGS: tuple[Setting, ...] = (
     Setting("host.name", text, "", ALL,
             "The name of this host as other hosts know it.  Empty: what the system says (its fully qualified name)."),
+    Setting("host.addresses", addresses, "", ("pymta-remote",),
+            "IP addresses by which other hosts reach this one though the system does not have them (behind NAT, say).  An MX with one of "
+            "them is this host, to which it never sends."),
     Setting("host.spool", text, "/var/spool/pymta", ALL, "Where the queue lives."),
     Setting("host.run", text, "/run/pymta", ALL, "Where lock files live."),
 

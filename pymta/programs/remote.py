@@ -35,7 +35,7 @@ class Remote:
                         max(1, config["remote.concurrency"]), max(1, config["remote.concurrency_all"]))
         ports = frozenset((25, *(port for _, port in config["smtp.listen"])))
         resolver = Resolver(config.host, server=config["dns.server"], timeout_s=config["dns.timeout"], port=config["remote.port"],
-                            own_ports=ports)
+                            own_ports=ports, own_addresses=config["host.addresses"])
         transports = Transports(os.path.join(config.etc, "transports"), config["remote.smarthost"], config["remote.port"])
         self.reporter = Reporter()
         self.pool = Pool(config.host, limits, resolver, self.reporter, tls=config["remote.tls"] != "never")

@@ -6,6 +6,7 @@ import threading
 import pytest
 
 from pymta import outcome
+from pymta.formats import queuefile
 from pymta.formats.queuefile import LOCAL, Envelope, Recipient
 from pymta.queue import as_user
 from pymta.queue.delivery import Copy
@@ -58,3 +59,35 @@ def test_a_uid_whose_child_hangs_is_left_alone_for_a_while(patience, tmp_path, m
     assert other is None or isinstance(other, as_user.ForkedCrew)
     if other is not None:
         other.abandon(outcome.SURPRISE)
+
+
+def test_the_owner_s_child_counts_and_tells_how_much_room_is_left(patience, tmp_path):
+    """A quota is asked for and counted by the child; what it found comes back with its answers."""
+    maildir = str(tmp_path / "Maildir")
+    os.chmod(tmp_path, 0o777)
+    top = tmp_path
+    while top != top.parent and str(top) != "/tmp":                 # pytest's own folders are closed to other users
+        os.chmod(top, os.stat(top).st_mode | 0o011)
+        top = top.parent
+    ids = queuefile.Ids()
+
+    def copy(size: int) -> Copy:
+        path = tmp_path / f"message{size}"
+        envelope = Envelope(b"", [Recipient(LOCAL, b"ann@example.test")], ids.new(1.7e9))
+        text = b"Subject: x\n\n" + b"y" * size + b"\n"
+        head = queuefile.seal(envelope, len(text), text.count(b"\n"), queuefile.crc32(text))
+        path.write_bytes(head + text)
+        fd = os.open(path, os.O_RDONLY)
+        return Copy(fd, queuefile.read_envelope(fd)[0], 0, maildir, (), "h", quota=10_000)
+
+    copies = [copy(4000), copy(4001), copy(4002), copy(20_000)]
+    crew = as_user.crew(UID, GID, copies, in_process=False)
+    crew.prepare()
+    crew.publish()
+    for each in copies:
+        os.close(each.fd)
+    assert [one.outcome and one.outcome.status for one in copies] == ["2.1.5", "2.1.5", "4.2.2", "5.2.3"]
+    left = 10_000 - copies[0].size_octets - copies[1].size_octets if copies[0].size_octets else copies[1].room
+    assert copies[0].room is not None and copies[0].room > copies[1].room == left == copies[2].room == copies[3].room
+    assert as_user.room(UID, GID, maildir, 10_000, 0, in_process=False) == left
+    assert as_user.room(UID, GID, str(tmp_path / "nothing" / "there"), 10_000, 0, in_process=False) == 10_000

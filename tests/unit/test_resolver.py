@@ -116,6 +116,13 @@ def test_nothing_loops_to_a_port_we_do_not_listen_on() -> None:
     assert isinstance(answer, Outcome) and answer.status == "5.4.6"
 
 
+def test_a_backup_mx_behind_nat_never_sends_to_itself() -> None:
+    zone = {**ZONE, "order.example": {"MX": ["30 c.example.", "10 a.example.", "20 b.example.", "20 a2.example."]}, "a2.example": {"A": ["203.0.113.15"]}}
+    assert ask("order.example", zone=zone, own_addresses=("203.0.113.12",)) == [("a.example", ["203.0.113.11"])]
+    best = ask("order.example", zone=zone, own_addresses=("203.0.113.11",))
+    assert isinstance(best, Outcome) and best.status == "5.4.6"
+
+
 def test_a_flood_of_hosts_is_cut() -> None:
     many, wide = ask("many.example"), ask("wide.example")
     assert isinstance(many, list) and len(many) <= 20
