@@ -167,6 +167,8 @@ class Session(asyncio.BufferedProtocol):
         if isinstance(error, downgrade.Signed):         # better a host that may not read it than one that finds the signature broken
             log.event("trouble", what=f"{share.job.name} goes with 8-bit octets to {self.where}, which does not offer 8BITMIME", why=str(error))
         elif error is not None:
+            if isinstance(error, Exception) and not isinstance(error, OSError):
+                log.bug(f"7-bit form of {share.job.name}", error)
             self._unreadable(str(error))
             return
         self._begin()
