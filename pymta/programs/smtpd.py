@@ -18,7 +18,7 @@ from collections.abc import Callable
 from functools import lru_cache
 from ipaddress import ip_address
 
-from pymta import auth, clock, layout, limits, log, outcome, policy, rates, serve, settings, submission
+from pymta import accounts, auth, clock, layout, limits, log, outcome, policy, rates, serve, settings, submission
 from pymta.formats.queuefile import Envelope, Recipient
 from pymta.gate import Gate
 from pymta.message import header, received
@@ -353,12 +353,15 @@ class Session(serve.Session):
         return None
 
     def _speaks_for(self, attributes: dict[bytes, str]) -> Outcome:
-        """A front end in smtp.xclient_from says who its client is.  What it leaves out stays as it was."""
+        """A front end in smtp.xclient_from says who its client is.  An address or login that it leaves out stays as it was."""
         old, office = self.client, self.office
         login = old.login
-        if b"LOGIN" in attributes:
-            mailbox = office.router.accounts.login(attributes[b"LOGIN"]) if attributes[b"LOGIN"] else None
-            if attributes[b"LOGIN"] and mailbox is None:
+        if (name := attributes.get(b"LOGIN")) is not None:
+            try:
+                mailbox = office.router.accounts.login(name) if name else None
+            except (accounts.Trouble, OSError):
+                return self._refuse(outcome.AUTH_TROUBLE)
+            if name and mailbox is None:
                 return self._refuse(outcome.BAD_ARGUMENT.because("LOGIN names no user of this host"))
             login = mailbox.address if mailbox else ""
         address = attributes.get(b"ADDR", old.address) or "unknown"

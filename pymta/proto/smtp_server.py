@@ -236,7 +236,7 @@ class SmtpServer:
         """The handshake is done: begin again (RFC 3207 §4.2)."""
         self.tls = True
         self.state = START
-        self.extended = False
+        self.extended = self.logged_in = False          # a front end may have named a login in clear
         self._buffer = b""
         self._at = 0
         self._forget()

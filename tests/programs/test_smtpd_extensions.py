@@ -110,6 +110,42 @@ def test_big_chunks_need_little_memory() -> None:
         assert len(daemon.names(f"{INTAKE}/new")) == 1 and daemon.names(f"{INTAKE}/tmp") == []
 
 
+def test_nothing_a_stranger_sends_fills_the_memory() -> None:
+    """A line of 60 MB, a header of 10^6 lines, 20,000 recipients, 100,000 chunks of nothing, texts that never end: one after the other."""
+    given = {"smtp.workers": "1", "smtp.errors_max": "1000000", "smtp.early_talk": "no"}
+    with Alone("pymta-smtpd", ("smtp",), given, FILES) as daemon:
+        with ready(daemon) as peer:
+            peer.say(TO_ALICE + b"DATA\r\n.\r\n", 4)
+        before = {pid: rss_kib(pid) for pid in children(daemon)}
+        with ready(daemon) as peer:
+            peer.say(TO_ALICE + b"DATA\r\n", 3)
+            peer.sock.sendall(b"A: b\r\n" * 1_000_000 + b"\r\n")
+            for _ in range(40):
+                peer.sock.sendall(b"x" * 1_000_000)
+            assert peer.say(b"\r\n.\r\n")[0] in (250, 552)
+        with ready(daemon) as peer:
+            try:
+                for _ in range(60):
+                    peer.sock.sendall(b"x" * 1_000_000)
+            except OSError:
+                pass                                    # it has been sent away
+        with ready(daemon) as peer:
+            peer.say(b"MAIL FROM:<>\r\n")
+            for _ in range(20):
+                codes = peer.say(b"RCPT TO:<alice@example.test>\r\n" * 1000, 1000)
+            assert codes == [452] * 1000
+            for _ in range(100):
+                codes = peer.say(b"BDAT 0\r\n" * 1000, 1000)
+            assert codes == [250] * 1000
+        with ready(daemon) as peer:
+            peer.say(TO_ALICE + b"BDAT 99999999999999999999 LAST\r\n", 2)
+            for _ in range(60):
+                peer.sock.sendall(b"x" * 1_000_000)
+        grown = max(rss_kib(pid) - size for pid, size in before.items())
+        assert grown < 16_000, f"{grown} KiB"
+        assert not daemon.log("bug")
+
+
 @pytest.mark.parametrize("end", [b"RSET\r\n", b"EHLO b\r\n", b"BDAT 3\r\na\nbRSET\r\n"])
 def test_a_text_that_is_given_up_leaves_nothing(open_: Alone, end: bytes) -> None:
     with ready(open_) as peer:
