@@ -57,9 +57,9 @@ class Faulty:
         self.programs: dict[str, object] = {}
         box.accept, box.runner, box.local = self.accept, self.runner, self.local        # type: ignore[method-assign]
 
-    def accept(self, *arguments):
+    def accept(self, *arguments, **more):
         try:
-            return self._accept(*arguments)
+            return self._accept(*arguments, **more)
         except OSError as error:
             raise Refused from error
 
@@ -90,7 +90,8 @@ def play(box: Box, script, disk: Disk) -> tuple[list, str]:
         if not str(error.filename).startswith("todo/"):  # the script reports on a file that has not got there yet
             return promised, f"a program ended: {error!r}"
     except TypeError:
-        pass                                            # the script asks for what is due, and nothing waits yet
+        if not disk.refused:
+            raise                                       # else the script asks for what is due, and nothing waits yet
     except Exception as error:
         return promised, f"a program ended: {error!r}"
     finally:
