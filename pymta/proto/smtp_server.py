@@ -268,7 +268,7 @@ class SmtpServer:
 
     def _command(self, line: bytes) -> Event | None:
         verb, _, rest = line.rstrip(b" ").partition(b" ")
-        verb = verb.upper()
+        verb, rest = verb.upper(), rest.lstrip(b" ")    # two blanks are a slip that many make and others forgive
         places = ORDER.get(verb)
         if places is None or (verb == b"LHLO") != self.lmtp and verb in _HELLOS:
             if verb in _HTTP or verb[:5] == b"HOST:":
@@ -510,11 +510,11 @@ class SmtpServer:
         return Content(data.take()) if data.held_octets >= self.limits.gather_octets else None
 
     def _spoiled(self, data: Text, *, each: bool = True) -> Refused:
-        """Nothing of the text is taken.  After a bare CR or LF behind DATA nobody knows where the peer thinks that it ended: close.
+        """Nothing of the text is taken.  After a bare CR or LF or a NUL behind DATA nobody knows where the peer thinks that it ended: close.
         each: whether LMTP has a reply for each recipient (RFC 2033 §4.2), as it has not for a chunk that is not the last."""
         result = outcome.BARE_NEWLINE if data.bare else outcome.TOO_BIG if data.big else _NUL
-        if data.bare and self.state is TEXT:
-            self._closing = "bare CR or LF in a message"
+        if (data.bare or data.nul) and self.state is TEXT:
+            self._closing = "bare CR or LF, or a NUL, in a message"
         if self.lmtp and each:
             self._out += [result.smtp()] * (self.accepted - 1)
         self._forget()

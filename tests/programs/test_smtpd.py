@@ -247,15 +247,14 @@ def test_smuggling(plain: Alone, end: bytes) -> None:
         wire = TO_ALICE + b"Subject: a\r\n\r\nb" + end + TO_ALICE.replace(b"ann", b"evil") + b"smuggled\r\n.\r\nQUIT\r\n"
         peer.sock.sendall(wire)
         replies = [peer.reply() for _ in range(5)]
-    nul = b"\0" in end
-    assert [code for code, _ in replies] == [250, 250, 354, 550, 221 if nul else 0]
+    assert [code for code, _ in replies] == [250, 250, 354, 550, 0]
     assert replies[3][1].startswith(b"550 5.6.0 ")
     assert plain.names(f"{INTAKE}/new") == plain.names(f"{INTAKE}/tmp") == []
 
 
 def test_nul_is_refused(plain: Alone) -> None:
     with ready(plain) as peer:
-        assert peer.say(TO_ALICE + b"a\0b\r\n.\r\nNOOP\r\n", 5) == [250, 250, 354, 550, 250]
+        assert peer.say(TO_ALICE + b"a\0b\r\n.\r\nNOOP\r\n", 5) == [250, 250, 354, 550, 0]
     assert plain.names(f"{INTAKE}/new") == []
 
 
@@ -333,13 +332,15 @@ def test_dripping_ends_a_session(strict: Alone) -> None:
 
 
 def test_too_many_sessions(strict: Alone) -> None:
-    peers = [Peer(strict.port["smtp"]) for _ in range(5)]
-    try:
-        codes = [peer.reply()[0] for peer in peers]
-        assert sorted(codes) == [220, 220, 220, 220, 421]
-    finally:
-        for peer in peers:
-            peer.close()
+    def codes() -> list[int]:
+        peers = [Peer(strict.port["smtp"]) for _ in range(5)]
+        try:
+            return sorted(peer.reply()[0] for peer in peers)
+        finally:
+            for peer in peers:
+                peer.close()
+
+    wait_until(lambda: codes() == [220, 220, 220, 220, 421], 10)    # not before the end of those that were there has been heard
     wait_until(lambda: opens(strict), 5)
 
 

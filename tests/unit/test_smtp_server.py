@@ -223,7 +223,7 @@ def test_pipelined_input_waits_for_the_answer() -> None:
 
 
 @pytest.mark.parametrize("text, result, closes", [
-    (b"a\nb\r\n", outcome.BARE_NEWLINE, True), (b"a\rb\r\n", outcome.BARE_NEWLINE, True), (b"a\0b\r\n", smtp._NUL, False),
+    (b"a\nb\r\n", outcome.BARE_NEWLINE, True), (b"a\rb\r\n", outcome.BARE_NEWLINE, True), (b"a\0b\r\n", smtp._NUL, True),
     (b"x" * 1000, outcome.TOO_BIG, False), (b"\0\n" + b"x" * 1000, outcome.BARE_NEWLINE, True),
 ])
 def test_spoiled_text(text: bytes, result: outcome.Outcome, closes: bool) -> None:
