@@ -1,6 +1,7 @@
 """The extensions of pymta-smtpd as strangers see them, and what reaches the queue: CHUNKING, SMTPUTF8, DSN, FUTURERELEASE, XCLIENT, PROXY, LMTP."""
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
@@ -9,6 +10,8 @@ import socket
 import ssl
 import stat
 import struct
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 
@@ -19,7 +22,7 @@ from pymta.formats.queuefile import LOCAL, REMOTE
 from pymta.proto.proxy import SIGNATURE
 from tests.alone import Alone
 from tests.programs.test_smtpd import INTAKE, PASSWORD, Peer, ready, trust
-from tests.running import new_directory, wait_until
+from tests.running import ROOT, Sandboxes, new_directory, wait_until
 from tests.sessions.runner import SocketPeer, Transcript, play, transcripts
 
 FILES = {"users": "alice\nbob\ncarol@bücher.example\n", "aliases": "both: alice, bob\nout: alice, ann@elsewhere.test\nJürgen: bob\n",
@@ -229,6 +232,34 @@ def test_future_release(open_: Alone) -> None:
     (waits, _), (goes, _) = open_.queued(INTAKE)
     assert start + 3600 <= int(waits.facts["release"]) <= time.time() + 3601 and "release" not in goes.facts
     assert open_.names(f"{INTAKE}/new") == [f"{waits.id}.later.local", f"{goes.id}.local"]
+
+
+def test_released_in_the_whole_system() -> None:
+    """A mail with a time waits in later/ and is delivered then; one that came by BDAT and SMTPUTF8 at once; a cancelled one never."""
+    with Sandboxes() as sandboxes:
+        one = sandboxes.start(set="queue.retry=1s,2s")
+        user = one.user("alice")
+        with one.smtp("submissions") as client:
+            client.login(user["address"], user["password"])
+            start = time.time()
+            client.sendmail(user["address"], [user["address"]], "Subject: then\r\n\r\n", mail_options=["HOLDFOR=3"])
+            client.sendmail(user["address"], [user["address"]], "Subject: never\r\n\r\n", mail_options=["HOLDFOR=100"])
+            assert client.docmd("MAIL", f"FROM:<{user['address']}> SMTPUTF8")[0] == client.docmd("RCPT", f"TO:<{user['address']}>")[0] == 250
+            text = "Subject: jetzt, für alle\r\n\r\n.\r\n".encode()
+            client.send(b"BDAT %d LAST\r\n" % len(text) + text)
+            assert client.getreply()[0] == 250
+        [path] = one.wait_mail(1)
+        with open(path, "rb") as file:
+            text = file.read()
+            assert "Subject: jetzt, für alle\n".encode() in text and text.endswith(b"\n\n.\n")
+        mailq = [sys.executable, os.path.join(ROOT, "bin", "pymta-mailq"), "--etc", one.ends["etc"]]
+        wait_until(lambda: len(subprocess.run([*mailq, "--json", "--state", "later"], capture_output=True, text=True).stdout.splitlines()) == 2, 5)
+        rows = [json.loads(line) for line in subprocess.run([*mailq, "--json"], capture_output=True, text=True).stdout.splitlines()]
+        never = max(rows, key=lambda row: row["release"])
+        assert start + 100 <= never["release"] <= time.time() + 101
+        subprocess.run([*mailq, "delete", "--yes", never["id"]], check=True, capture_output=True)
+        assert len(one.wait_mail(2)) == 2 and time.time() >= start + 3
+        assert subprocess.run(mailq, capture_output=True, text=True).stdout == "the queue is empty\n"
 
 
 # ---- XCLIENT --------------------------------------------------------------------------------------------------------------
