@@ -33,6 +33,7 @@ __all__ = ["Clients", "Service", "Session", "Wire", "Worker", "run"]
 _BACKLOG = 1024
 _FILES_MAX = 65536
 _ACCEPTS_A_TURN = 16
+_TELL_EVERY_S = 10.0
 _PROXY_S = 10.0                                         # a balancer has its header ready
 _STOP_S = 5.0
 _SIGNALS = {signal.SIGCHLD, signal.SIGTERM, signal.SIGINT, signal.SIGHUP}
@@ -89,6 +90,7 @@ class Worker:
         self._when_new: dict[str, Callable[[socket.socket], None]] = {}
         self._factory: Callable[[Wire], Session]
         self._gate: Gate | None = None
+        self._turned_away, self._told_full = 0, -_TELL_EVERY_S
         self._asked_to_stop = asyncio.Event()
         self._stopped = asyncio.Event()
         self._stopping = False
@@ -157,7 +159,7 @@ class Worker:
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         address = (plain(peer[0]), peer[1]) if isinstance(peer, tuple) else ("local", 0)
         if len(self.wires) >= self.service.sessions_max:
-            log.event("refuse", service=name, peer=address[0], why="too many sessions")
+            self._tell_full(name, address[0])
             _turn_away(sock, self.service.full)
             return
         behind = self.service.behind
@@ -202,6 +204,13 @@ class Worker:
             _open(wire, self._factory)
             if rest and not wire._gone:
                 wire.session.received(rest)
+
+    def _tell_full(self, name: str, address: str) -> None:
+        """One line for all that are turned away within some seconds; more: how many since the last one."""
+        self._turned_away += 1
+        if clock.tick() - self._told_full >= _TELL_EVERY_S:
+            log.event("refuse", service=name, client=address, why="too many sessions", more=self._turned_away - 1 or None)
+            self._told_full, self._turned_away = clock.tick(), 0
 
     def one_less(self) -> None:
         if self._stopping and not self.wires:
