@@ -269,9 +269,8 @@ class Relay(Session):
             sent = self._sock.send(self._out)
         except BlockingIOError:
             sent = 0
-        except OSError:
-            self._finish()
-            return
+        except OSError:                                 # it listens no more; its last words are still to be heard
+            sent = len(self._out)
         del self._out[:sent]
         if self._out:
             self._loop.add_writer(self._fd, self._pass_on)
@@ -304,7 +303,7 @@ class Relay(Session):
     def _finish(self) -> None:
         """The session process has said its last word."""
         self._end()
-        self.wire.close()
+        self.wire.close(linger=True)
 
     def _end(self) -> None:
         if not self._over:

@@ -66,7 +66,7 @@ class LoginSession(Session):
             case StartTls():
                 self.wire.start_tls()
             case Close():
-                self.wire.close()
+                self.wire.close(linger=True)
 
     async def _log_in(self, asked: Asked) -> None:
         """Ask the password child, then hand the wire on or let the client try again."""

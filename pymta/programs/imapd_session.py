@@ -144,7 +144,7 @@ class MailSession(Session):
     def end(self, why: bytes) -> None:
         """Say BYE and close."""
         self.wire.send(b"* BYE %b\r\n" % why)
-        self.wire.close()
+        self.wire.close(linger=not self._leaving)
 
     def _say_bye(self) -> None:
         self.end(b"The server is going down, please come back")
@@ -194,7 +194,8 @@ class MailSession(Session):
             wire.worker.task(self._run(want))
         elif isinstance(want, imap.Close):
             self._working = False
-            wire.close()
+            self._shared.leave(self)
+            wire.close(linger=True)                     # who sends a command without end is sending still
         elif wire.backlog_octets > _BACKLOG_OCTETS:
             wire.worker.task(self._wait_for_client())
         else:

@@ -178,6 +178,21 @@ def test_a_peer_that_goes_away_in_the_middle_takes_nothing_with_it(box: Sandbox)
     assert "bug" not in [line.split()[1] for line in box.log().splitlines() if line.startswith("pymta-imapd:")]
 
 
+@pytest.mark.parametrize("login", [b"", b"a LOGIN erin secret\r\n"], ids=["before the login", "after it"])
+@pytest.mark.parametrize("command", [b"x" * 64, b"b SEARCH TEXT {2000000000+}\r\n"], ids=["no line end", "a huge literal"])
+def test_who_sends_too_much_hears_why(box: Sandbox, login: bytes, command: bytes) -> None:
+    """A command or a literal that is too long ends the session; the client sends on, and the end is no reset."""
+    with socket.create_connection((box.ends["host"], box.ends["imap"]), 20) as sock:
+        sock.sendall(login)
+        heard = sock.recv(100)
+        while login and b"a OK" not in heard:
+            heard += sock.recv(1000)
+        sock.sendall(command + b"x" * (4 << 20))
+        while data := sock.recv(1000):                  # raises ConnectionResetError
+            heard += data
+    assert b"* BYE " in heard
+
+
 def test_who_says_no_more_still_hears_the_answers(box: Sandbox) -> None:
     with socket.create_connection((box.ends["host"], box.ends["imap"]), 20) as sock:
         sock.sendall(b"a LOGIN alice secret\r\nb SELECT INBOX\r\nc LOGOUT\r\n")
