@@ -157,3 +157,14 @@ def test_what_is_signed_goes_as_it_is(system: System) -> None:
     system.send(["karl@bare.test"], data, ["BODY=8BITMIME"])
     assert system.came(system.bare, "karl@bare.test").endswith(data.partition("--b")[2].encode())
     assert "goes with 8-bit octets to 127.0.0.1" in system.sandbox.log()
+
+
+def test_a_local_program_asks_for_a_receipt(system: System) -> None:
+    ran = system.sandbox.sendmail("-f", "alice@example.test", "-N", "success,failure", "-V", "job 7", "lars@some.test", "lena@full.test",
+                                  message="Subject: from a program\n\ndone\n")
+    assert ran.returncode == 0, ran.stderr
+    fields = system.told("rfc822; lars@some.test")
+    assert fields["Action"] == "relayed" and fields["Original-Envelope-Id"] == "job 7"
+    system.came(system.full, "lena@full.test")
+    assert system.lines(system.full, "", "lena@full.test")[-1] == "RCPT TO:<lena@full.test> NOTIFY=SUCCESS,FAILURE"
+    assert "ENVID=job+207" in system.lines(system.full, "MAIL", "lena@full.test")[0].split()
