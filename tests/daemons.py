@@ -70,7 +70,7 @@ class Stage:
         self.settings: dict[str, object] = {
             "host.name": "mail.example.test", "local.domains": "example.test", "local.system_users": "no",
             "local.virtual_uid": self.uid, "local.virtual_home": self.mail, "host.spool": self.spool, "host.run": self.root,
-            "login.failures": 0, **{name.replace("_", ".", 1): value for name, value in values.items()}}
+            "login.failures": 0, "tls.certificates": "", "tls.self_signed": "no", **{name.replace("_", ".", 1): value for name, value in values.items()}}
         self.context: ssl.SSLContext | None = None
         if certificate:
             self._make_certificate()
