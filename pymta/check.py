@@ -253,7 +253,7 @@ def _aliases(settings: Settings) -> Iterator[Finding]:
     for alias in table.by_name.values():
         where = f"{path}:{alias.number}"
         local, at, domain = alias.name.rpartition("@")
-        if at and not router.accounts.is_local_domain(domain):
+        if at and not router.accounts.is_local_domain(domain) and not (local and domain in router.relayed):
             yield Finding(where, f"{alias.name}: {domain} is not a domain of ours"
                           + (", so nothing reaches it" if not local else ", so of its addresses this alone is taken")
                           + "; add it to local.virtual_domains", True)

@@ -15,6 +15,7 @@ from pymta.formats import queuefile
 from pymta.queue import full
 from tests.alone import Alone
 from tests.nameserver import NameServer
+from tests.peer import Peer as OtherHost
 from tests.running import wait_until
 from tests.strangers import Flood, SlowOnes, send
 
@@ -328,3 +329,18 @@ def test_others_are_served_all_the_while() -> None:
         assert len(daemon.log("accept")) == 20
         assert len(daemon.log("refuse")) < 20                       # a flood is not a flood of lines
         assert not daemon.log("bug")
+
+
+def test_a_relay_domain_in_the_whole_system(sandbox_factory) -> None:
+    """Mail for those on the list goes to the other host; nobody hears of the rest."""
+    with OtherHost() as other:
+        sandbox = sandbox_factory(set=["local.relay_domains=branch.test"], transport=[f"branch.test=127.0.0.1:{other.port}"])
+        with open(os.path.join(sandbox.ends["etc"], "relay_recipients"), "w", encoding="ascii") as file:
+            file.write("ann@branch.test\n")
+        sandbox.send("ann@branch.test")
+        wait_until(lambda: len(other.mails) == 1)
+        with sandbox.smtp() as client:
+            client.ehlo("c.example")
+            client.mail("forged@victim.example")
+            assert [client.rcpt(address)[0] for address in ("gone@branch.test", "x@sub.branch.test", "nobody@example.test")] == [550] * 3
+        assert "bounce " not in sandbox.log() and len(other.mails) == 1
