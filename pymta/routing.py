@@ -24,6 +24,7 @@ from __future__ import annotations
 import os
 import socket
 import stat as stat_bits
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from pymta import clock, outcome
@@ -40,6 +41,7 @@ from pymta.settings import Settings
 
 DEPTH_MAX = 20                      # aliases within aliases
 LIST_MAX_OCTETS = 4 << 20           # one :include: file
+FAULTS_TOLD = 10                    # of one file; the log is no place for the rest
 ANSWERS_MAX = 20_000                # recipients in remembered answers
 ANSWERS_S = 1.0                     # how long one is remembered: system users and lists are asked again after it
 BUILT_IN = ("postmaster", "abuse", "mailer-daemon")
@@ -105,8 +107,7 @@ class Router:
         if answer is None:
             way = _Expansion(self, address)
             answer = way.answer()
-            for where, why in way.faults:
-                self.tell(where, why)
+            self._tell_some(way.faults)
             self._size += len(answer) if isinstance(answer, list) else 1
             if self._size > ANSWERS_MAX:
                 self._answers, self._size = {}, 0
@@ -170,6 +171,18 @@ class Router:
             self._told.add(f"{where} {why}")
             self._tell(where, why)
 
+    def _tell_some(self, faults: Iterable[tuple[str, str]]) -> None:
+        """Log the first of these (place, reason) in each file, and how many more it has: a list may be a big file of anything."""
+        by_file: dict[str, list[tuple[str, str]]] = {}
+        for where, why in faults:
+            path, _, number = where.rpartition(":")
+            by_file.setdefault(path if number.isdigit() else where, []).append((where, why))
+        for path, its_faults in by_file.items():
+            for where, why in its_faults[:FAULTS_TOLD]:
+                self.tell(where, why)
+            if len(its_faults) > FAULTS_TOLD:
+                self.tell(path, f"{len(its_faults) - FAULTS_TOLD} more lines are wrong")
+
     # ---- parts --------------------------------------------------------------------------------------------------------
     def _admin(self) -> list[Target]:
         try:
@@ -180,17 +193,14 @@ class Router:
 
     def _report(self, aliases: Aliases) -> None:
         self._told.clear()
-        for number, reason in aliases.complaints:
-            self.tell(f"{self.path}:{number}", reason)
+        self._tell_some((f"{self.path}:{number}", reason) for number, reason in aliases.complaints)
 
     def _report_relay(self, recipients: Recipients) -> None:
-        for number, reason in recipients.complaints:
-            self.tell(f"{self.relay_path}:{number}", reason)
+        self._tell_some((f"{self.relay_path}:{number}", reason) for number, reason in recipients.complaints)
 
     def _decode_list(self, path: str, data: bytes) -> list[Target]:
         targets, complaints = formats_aliases.decode_list(data)
-        for number, reason in complaints:
-            self.tell(f"{path}:{number}", reason)
+        self._tell_some((f"{path}:{number}", reason) for number, reason in complaints)
         return targets
 
     def _check_list(self, stat: os.stat_result) -> None:

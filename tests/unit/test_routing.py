@@ -323,6 +323,18 @@ def test_lists(make, tmp_path, capfd):
     assert f"{tmp_path}/list:4" in err and "chmod go-w" in err and f"{tmp_path}/none" in err
 
 
+@pytest.mark.parametrize("line, count", [("bad one", 11), ("nosuch{}", 11), ("alice", 0)])
+def test_a_list_of_anything_does_not_fill_the_log(make, tmp_path, capfd, line, count):
+    """Ten lines of a file are quoted, the others are counted; asking again adds nothing."""
+    (tmp_path / "list").write_text("".join(line.format(number) + "\n" for number in range(2000)) + "bob\n")
+    router = make("list: :include:ETC/list\n")
+    for _ in range(3):
+        assert [one.address for one in router.resolve(b"list@example.test")][-1:] == [b"bob@example.test"]
+        router._answers.clear()
+    err = capfd.readouterr().err
+    assert err.count(f"where={tmp_path}/list") == count and ("1990 more lines" in err) is bool(count)
+
+
 @pytest.mark.root
 def test_a_stranger_s_list_is_not_read(make, tmp_path):
     (tmp_path / "list").write_text("alice\n")
