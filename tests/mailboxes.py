@@ -4,6 +4,8 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Iterable
 
+from pymta.formats.index import Entry
+from pymta.index.describe import describe
 from pymta.mailbox import Changes, Gone, MailboxExists, NameRefused, NoSuchMailbox, Status
 
 SPECIAL_USE = {name: "\\" + name for name in ("Drafts", "Sent", "Junk", "Trash", "Archive")}
@@ -27,6 +29,7 @@ class Folder:
         self.uidvalidity = next(_uidvalidity)
         self.uidnext = 1
         self.vanished = False
+        self.version = 0
         self.messages: list[Message] = []
         self.keywords: list[str] = []
         self.limbo: dict[int, Message] = {}
@@ -57,6 +60,7 @@ class Folder:
 
     def _tell(self, changes: Changes) -> Changes:
         if changes:
+            self.version += 1
             for told in list(self.listeners):
                 told(changes)
         return changes
@@ -116,11 +120,26 @@ class Folder:
             raise Gone(uid)
         return message.data[:octets]
 
+    def describing(self, messages: list[Message]) -> Describing:
+        return Describing(self)
+
     def add_listener(self, told: Callable[[Changes], None]) -> None:
         self.listeners.append(told)
 
     def remove_listener(self, told: Callable[[Changes], None]) -> None:
         self.listeners.remove(told)
+
+
+class Describing:
+    def __init__(self, folder: Folder) -> None:
+        self.folder = folder
+
+    def some(self, messages: list[Message]) -> list[Entry | None]:
+        return [None if message.expunged and message.uid not in self.folder.limbo else describe(message.uid, message.data, message.internaldate)
+                for message in messages]
+
+    def close(self) -> None:
+        pass
 
 
 class Store:

@@ -23,6 +23,8 @@ from pymta import clock, durable, log
 from pymta.formats import maildir, uidlist
 from pymta.formats.keywords import KeywordsFile
 from pymta.formats.uidvalidity import next_uidvalidity
+from pymta.index.describing import Describing
+from pymta.index.files import IndexFiles
 from pymta.locks import FolderLock
 from pymta.mailbox import actions
 from pymta.mailbox.message import LIMBO, Changes, Gone, Message, count_vsize, overflow_of
@@ -54,6 +56,7 @@ class Folder:
         self.scanner = Scanner(self.directory, watched=watched)
         self.uidlist = uidlist.UidlistFile(self.directory)
         self.letters = KeywordsFile(self.directory)
+        self.index = IndexFiles(self.directory)
         self.uidvalidity = 0
         self.messages: list[Message] = []
         self.vanished = False
@@ -369,6 +372,10 @@ class Folder:
         finally:
             os.close(fd)
 
+    def describing(self, messages: Sequence[Message]) -> Describing:
+        """What is known of these messages without reading them (to be closed): for a command that wants it of all, some at a time."""
+        return Describing(self, messages)
+
     def path(self, uid: int) -> bytes:
         """Where the file lies just now (another program may rename it at any moment: prefer read).  Raises Gone."""
         message = self._by_uid.get(uid) or self._gone.get(uid)
@@ -488,6 +495,7 @@ class Folder:
         """Let go of descriptors; the Folder is of no use afterwards."""
         self.scanner.stop_watching()
         self.uidlist.close()
+        self.index.close()
 
     def _write_counted(self) -> None:
         """Sizes that had to be counted go into the uidlist (key W), so that nobody counts again."""

@@ -79,10 +79,12 @@ class Message:
     @property
     def vsize(self) -> int:
         """Octets with CRLF line ends: counted once where neither name nor uidlist says it.  Raises Gone."""
-        vsize = self.known_vsize
-        if vsize is None:
-            vsize = self._vsize = self.folder.count(self)
-        return vsize
+        try:
+            return self._vsize
+        except AttributeError:
+            vsize = self.known_vsize
+            self._vsize = self.folder.count(self) if vsize is None else vsize
+            return self._vsize
 
     @property
     def known_vsize(self) -> int | None:

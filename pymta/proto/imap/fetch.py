@@ -12,11 +12,12 @@ class Source:
     """One message as it is looked at: its bytes as clients see them, its header and its structure, read when first needed.
     Reading raises what the folder raises: LookupError for a message that has gone, OSError."""
 
-    __slots__ = ("folder", "message", "_data", "_root", "_header")
+    __slots__ = ("folder", "message", "entry", "_data", "_root", "_header")
 
-    def __init__(self, folder: Any, message: Any) -> None:
+    def __init__(self, folder: Any, message: Any, entry: Any = None) -> None:
         self.folder = folder
         self.message = message
+        self.entry = entry                              # what the index knows of it, None where nobody has asked
         self._data: bytes | None = None
         self._root: mime.Part | None = None
         self._header: bytes | None = None
@@ -73,43 +74,63 @@ def plan(items: tuple[FetchItem, ...], *, uid: bool, flags: bool) -> list[Say]:
 
 def reads_all(items: tuple[FetchItem, ...]) -> bool:
     """Whether more than the header of the message is needed."""
-    return any(item.kind in ("BODY", "BODYSTRUCTURE") or item.kind == "SECTION" and bool(item.path or item.what in (b"", b"TEXT"))
+    return any(item.kind == "BODY" or item.kind == "SECTION" and bool(item.path or item.what in (b"", b"TEXT"))
                for item in items)
 
 
-Row = Callable[[int, Any, bytes], bytes]                # (number, message, its flags as bytes) -> the whole reply
+Row = Callable[[int, Any, bytes, Any], bytes]            # (number, message, its flags as bytes, its entry) -> the whole reply
+_DESCRIBED = {"ENVELOPE", "BODYSTRUCTURE"}
 
 
-def light_plan(items: tuple[FetchItem, ...], *, uid: bool) -> Row:
-    """How to say items that are light."""
+def row_plan(items: tuple[FetchItem, ...], *, uid: bool) -> Row:
+    """How to say items for which no message needs to be read: see is_row."""
     kinds = {item.kind for item in items} | ({"UID"} if uid else set())
     if kinds == {"UID", "FLAGS"}:
-        return lambda number, message, flags: b"* %d FETCH (UID %d FLAGS (%b))\r\n" % (number, message.uid, flags)
+        return lambda number, message, flags, entry: b"* %d FETCH (UID %d FLAGS (%b))\r\n" % (number, message.uid, flags)
     if kinds == {"FLAGS"}:
-        return lambda number, message, flags: b"* %d FETCH (FLAGS (%b))\r\n" % (number, flags)
-    parts = [_LIGHT[kind] for kind in ("UID", "FLAGS", "INTERNALDATE", "RFC822.SIZE") if kind in kinds]
-    return lambda number, message, flags: b"* %d FETCH (%b)\r\n" % (number, b" ".join([part(message, flags) for part in parts]))
+        return lambda number, message, flags, entry: b"* %d FETCH (FLAGS (%b))\r\n" % (number, flags)
+    if kinds == {"ENVELOPE"}:
+        return lambda number, message, flags, entry: b"* %d FETCH (ENVELOPE %b)\r\n" % (number, entry.envelope)
+    if kinds == {"BODYSTRUCTURE"}:
+        return lambda number, message, flags, entry: b"* %d FETCH (BODYSTRUCTURE %b)\r\n" % (number, entry.bodystructure)
+    parts = [say for kind, say in (_OF_ENTRY if kinds & _DESCRIBED else _LIGHT).items() if kind in kinds]
+    return lambda number, message, flags, entry: b"* %d FETCH (%b)\r\n" % (
+        number, b" ".join([part(message, flags, entry) for part in parts]))
 
 
-_LIGHT: dict[str, Callable[[Any, bytes], bytes]] = {
-    "UID": lambda message, flags: b"UID %d" % message.uid,
-    "FLAGS": lambda message, flags: b"FLAGS (%b)" % flags,
-    "INTERNALDATE": lambda message, flags: b"INTERNALDATE " + date_time(message.internaldate),
-    "RFC822.SIZE": lambda message, flags: b"RFC822.SIZE %d" % message.vsize,
+_LIGHT: dict[str, Callable[[Any, bytes, Any], bytes]] = {
+    "UID": lambda message, flags, entry: b"UID %d" % message.uid,
+    "FLAGS": lambda message, flags, entry: b"FLAGS (%b)" % flags,
+    "INTERNALDATE": lambda message, flags, entry: b"INTERNALDATE " + date_time(message.internaldate),
+    "RFC822.SIZE": lambda message, flags, entry: b"RFC822.SIZE %d" % message.vsize,
+}
+_OF_ENTRY: dict[str, Callable[[Any, bytes, Any], bytes]] = {
+    **_LIGHT,
+    "INTERNALDATE": lambda message, flags, entry: b"INTERNALDATE " + date_time(entry.internaldate),
+    "RFC822.SIZE": lambda message, flags, entry: b"RFC822.SIZE %d" % entry.vsize,
+    "ENVELOPE": lambda message, flags, entry: b"ENVELOPE " + entry.envelope,
+    "BODYSTRUCTURE": lambda message, flags, entry: b"BODYSTRUCTURE " + entry.bodystructure,
 }
 
 
-def is_light(items: tuple[FetchItem, ...]) -> bool:
-    """Whether nothing of the message itself needs to be read."""
-    return all(item.kind in ("FLAGS", "UID", "INTERNALDATE", "RFC822.SIZE") for item in items)
+def wants_entry(items: tuple[FetchItem, ...]) -> bool:
+    """Whether the index is to be asked."""
+    return any(item.kind in _DESCRIBED for item in items)
+
+
+def is_row(items: tuple[FetchItem, ...]) -> bool:
+    """Whether nothing of the message itself needs to be read, but for what the index holds."""
+    return all(item.kind in _OF_ENTRY for item in items)
 
 
 def _light(kind: str) -> Say:
     say = _LIGHT[kind]
-    return lambda source, flags: say(source.message, flags)
+    return lambda source, flags: say(source.message, flags, None)
 
 
 def _envelope(source: Source, flags: bytes) -> bytes:
+    if source.entry is not None:
+        return b"ENVELOPE " + source.entry.envelope
     header = source.header
     return b"ENVELOPE " + structure.envelope(mime.Part(0, len(header), len(header), mime.fields(header, 0, len(header))))
 
@@ -119,6 +140,8 @@ def _body(source: Source, flags: bytes) -> bytes:
 
 
 def _bodystructure(source: Source, flags: bytes) -> bytes:
+    if source.entry is not None:
+        return b"BODYSTRUCTURE " + source.entry.bodystructure
     return b"BODYSTRUCTURE " + structure.body(source.root, extended=True)
 
 

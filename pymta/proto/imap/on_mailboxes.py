@@ -119,7 +119,7 @@ def _status_line(session: Session, name: str, items: tuple[bytes, ...]) -> Runni
     if view is not None and view.name == name:
         yield Job(view.folder.sync)                 # what is told here must not disagree with what was announced
         yield view.announce()
-        values = _count(view)
+        values = _count(view, items)
     else:
         status = yield Job(lambda: session.store.status(name, size=b"SIZE" in items))
         values = {b"MESSAGES": status.messages, b"RECENT": status.recent, b"UIDNEXT": status.uidnext, b"UNSEEN": status.unseen,
@@ -146,11 +146,13 @@ def append(session: Session, command: Command) -> Running:
     return b"OK [APPENDUID %d %d] Stored" % (uidvalidity, uid)
 
 
-def _count(view: View) -> dict[bytes, int]:
+def _count(view: View, items: tuple[bytes, ...]) -> dict[bytes, int]:
     """The STATUS of the mailbox that is selected, as its session was told it."""
     messages = view.messages
-    return {b"MESSAGES": len(messages), b"RECENT": len(view.recent), b"UIDVALIDITY": view.folder.uidvalidity,
-            b"UIDNEXT": max(view.folder.uidnext, messages[-1].uid + 1 if messages else 1),
-            b"UNSEEN": sum("\\Seen" not in message.flags for message in messages),
-            b"DELETED": sum("\\Deleted" in message.flags for message in messages),
-            b"SIZE": sum(message.vsize for message in messages)}
+    values = {b"MESSAGES": len(messages), b"RECENT": len(view.recent), b"UIDVALIDITY": view.folder.uidvalidity,
+              b"UIDNEXT": max(view.folder.uidnext, messages[-1].uid + 1 if messages else 1)}
+    if b"UNSEEN" in items or b"DELETED" in items:
+        values[b"UNSEEN"], values[b"DELETED"] = view.count()
+    if b"SIZE" in items:
+        values[b"SIZE"] = sum([message.vsize for message in messages])
+    return values

@@ -4,6 +4,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Generator
 
 from pymta.proto.imap import fetch as fetching
+from pymta.proto.imap.fetchitem import FetchItem
 from pymta.proto.imap.grammar import Command
 from pymta.proto.imap.response import string, uid_set
 from pymta.proto.imap.search import Program
@@ -42,11 +43,22 @@ def fetch(session: Session, command: Command) -> Running:
     view = _selected(session)
     positions = _chosen(session, view, command)
     items = command.args[1]
-    if fetching.is_light(items):
-        return (yield from _fetch_light(view, positions, fetching.light_plan(items, uid=command.uid)))
+    if fetching.wants_entry(items):
+        describing = yield Job(lambda: view.folder.describing([view.messages[position] for position in positions]))
+        try:
+            return (yield from _fetch(session, view, positions, items, command.uid, describing))
+        finally:
+            describing.close()
+    return (yield from _fetch(session, view, positions, items, command.uid, None))
+
+
+def _fetch(session: Session, view: View, positions: list[int], items: tuple[FetchItem, ...], uid: bool, describing: Any) -> Running:
+    """describing: knows ENVELOPE and BODYSTRUCTURE, None where nobody asks for them."""
+    if fetching.is_row(items):
+        return (yield from _fetch_rows(view, positions, fetching.row_plan(items, uid=uid), describing))
     marks_seen = not view.read_only and any(item.seen for item in items)
-    plan = fetching.plan(items, uid=command.uid, flags=False)
-    plan_seen = fetching.plan(items, uid=command.uid, flags=True)      # for messages that become \Seen by being fetched
+    plan = fetching.plan(items, uid=uid, flags=False)
+    plan_seen = fetching.plan(items, uid=uid, flags=True)      # for messages that become \Seen by being fetched
     reads_all = fetching.reads_all(items)
     messages = view.messages                        # no EXPUNGE is told meanwhile: the numbers stand
     rows: list[bytes] = []
@@ -56,10 +68,11 @@ def fetch(session: Session, command: Command) -> Running:
         seen: set[int] = set()
         if marks_seen:
             seen = yield from _mark_seen(session, view, [messages[position] for position in some])
-        for position in some:
+        entries = (yield Job(lambda: describing.some([messages[position] for position in some]))) if describing else [None] * len(some)
+        for position, entry in zip(some, entries):
             if reads_all and (source := _big(session, view, messages[position])):
                 yield Job(source.prepare)               # others go on meanwhile
-            row = _fetch_one(session, view, position, plan_seen if messages[position].uid in seen else plan)
+            row = _fetch_one(session, view, position, plan_seen if messages[position].uid in seen else plan, entry)
             if row is None:
                 missing += 1
                 continue
@@ -76,22 +89,29 @@ def fetch(session: Session, command: Command) -> Running:
     return b"OK Done"
 
 
-def _fetch_light(view: View, positions: list[int], row: fetching.Row) -> Running:
+def _fetch_rows(view: View, positions: list[int], row: fetching.Row, describing: Any) -> Running:
     """FETCH of what is known without reading messages: clients ask it of whole mailboxes."""
     messages, flags = view.messages, view.flags
     missing = False
     for begin in range(0, len(positions), _ROWS_A_TURN):
         some = positions[begin:begin + _ROWS_A_TURN]
+        asked = [messages[position] for position in some]
+        entries = (yield Job(lambda: describing.some(asked))) if describing else [_NO_ENTRY] * len(some)
         try:
-            yield b"".join([row(position + 1, message, flags(message)) for position in some for message in (messages[position],)])
-        except LookupError:                             # one of them has gone for good: the others one by one
-            for position in some:
+            yield b"".join([row(position + 1, message, flags(message), entry) for position, message, entry in zip(some, asked, entries)])
+        except (LookupError, AttributeError):           # one of them has gone for good: the others one by one
+            for position, message, entry in zip(some, asked, entries):
                 try:
-                    yield row(position + 1, messages[position], flags(messages[position]))
+                    if entry is None:
+                        raise LookupError
+                    yield row(position + 1, message, flags(message), entry)
                 except LookupError:
                     missing = True
         yield None
     return _GONE if missing else b"OK Done"
+
+
+_NO_ENTRY = object()
 
 
 def _big(session: Session, view: View, message: Any) -> fetching.Source | None:
@@ -106,12 +126,14 @@ def _big(session: Session, view: View, message: Any) -> fetching.Source | None:
     return session.source
 
 
-def _fetch_one(session: Session, view: View, position: int, plan: list[fetching.Say]) -> bytes | None:
+def _fetch_one(session: Session, view: View, position: int, plan: list[fetching.Say], entry: Any) -> bytes | None:
     """One FETCH reply; None if the message has gone."""
     message = view.messages[position]
     source = session.source
     if source is None or source.message is not message:
-        source = session.source = fetching.Source(view.folder, message)
+        source = session.source = fetching.Source(view.folder, message, entry)
+    elif entry is not None:
+        source.entry = entry
     flags = view.flags(message)
     try:
         return b"* %d FETCH (%b)\r\n" % (position + 1, b" ".join([say(source, flags) for say in plan]))

@@ -7,7 +7,7 @@ the RFC lets an EXPUNGE stand: never in answer to FETCH, STORE and SEARCH withou
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from collections import deque
+from collections import Counter, deque
 from operator import attrgetter
 from typing import Any, Callable, Iterable
 
@@ -39,6 +39,7 @@ class View:
         self.claim_recent()
         self._recent_told = len(self.recent)
         self.keywords: list[str] = list(folder.keywords)
+        self._counted: tuple[object, tuple[int, int]] = (None, (0, 0))
 
     def close(self) -> None:
         self.folder.remove_listener(self.told)
@@ -167,6 +168,13 @@ class View:
             self.keywords = list(self.folder.keywords)
             yield flags_and_permanent(self.keywords, self.read_only)
 
+    def count(self) -> tuple[int, int]:
+        """How many messages are unseen, and how many are deleted."""
+        stamp = self.folder.version, len(self.messages)
+        if self._counted[0] != stamp:
+            self._counted = stamp, _count(self.messages)
+        return self._counted[1]
+
     def flags(self, message: Any) -> bytes:
         """A message's flags as they stand in a reply."""
         flags = message.flags
@@ -178,3 +186,9 @@ class View:
         if self.recent and message.uid in self.recent:
             return b"\\Recent " + text if text else b"\\Recent"
         return text
+
+
+def _count(messages: list[Any]) -> tuple[int, int]:
+    kinds = Counter([message.flags for message in messages])            # there are few, and counting them is fast
+    return (sum([count for flags, count in kinds.items() if "\\Seen" not in flags]),
+            sum([count for flags, count in kinds.items() if "\\Deleted" in flags]))

@@ -1,0 +1,84 @@
+"""index: what was found out about the messages of one folder, ready to send (pymta-index, pymta-index-text).   pymta-maildir(5)
+
+    pymta-index        = head *row                      ; of 64 octets each, little-endian
+    pymta-index-text   = head *text                     ; row says where
+    head = "pymtaidx" version UIDVALIDITY stamp zeros   ; the same random stamp in both files: they belong together
+    row  = offset crc uid envelope bodystructure parts keys vsize internaldate sent header spare
+    text = ENVELOPE BODYSTRUCTURE PARTS KEYS            ; their lengths stand in the row
+
+Writers: whoever had to look at a message anyway, holding flock(2) on pymta-index.  Readers need no lock.  Appended to only: text
+first, then its rows.  Nothing of it is synced: crc covers the row behind it, the message's base and its text, and is checked
+whenever a text is read, so that what a power cut, a copied file or another message under this UID left there is never told.
+Both files may be removed at any moment, and are removed by whoever finds them damaged.
+If lost: messages are read once more.
+"""
+from __future__ import annotations
+
+import secrets
+import struct
+from typing import NamedTuple
+from zlib import crc32
+
+ROWS_NAME, TEXT_NAME = b"pymta-index", b"pymta-index-text"
+VERSION = 1
+ROW_OCTETS = HEAD_OCTETS = 64
+
+_HEAD = struct.Struct("<8sII16s32x")
+_ROW = struct.Struct("<QIIIIIIQdqII")
+_BODY = struct.Struct("<IIIIIQdqII")
+_MAGIC = b"pymtaidx"
+assert _ROW.size == _BODY.size + 12 == ROW_OCTETS
+
+
+class Entry(NamedTuple):
+    """envelope, bodystructure: as IMAP sends them; parts, keys: see message/describe.  vsize: octets with CRLF; header: octets of
+    the header with CRLF; internaldate, sent: seconds since 1970."""
+
+    uid: int
+    envelope: bytes
+    bodystructure: bytes
+    vsize: int
+    internaldate: float
+    header: int = 0
+    sent: int = 0
+    parts: bytes = b""
+    keys: bytes = b""
+
+
+class Packed(NamedTuple):
+    """An entry on its way into the files: all of its row but the offset."""
+
+    rest: bytes
+    text: bytes
+
+    def row(self, offset: int) -> bytes:
+        return offset.to_bytes(8, "little") + self.rest
+
+
+def new_head(uidvalidity: int) -> bytes:
+    return _HEAD.pack(_MAGIC, VERSION, uidvalidity, secrets.token_bytes(16))
+
+
+def fits(head: bytes, uidvalidity: int) -> bool:
+    """Whether this is the head of a file that this program and this UIDVALIDITY can use."""
+    if len(head) != HEAD_OCTETS:
+        return False
+    magic, version, stands, _ = _HEAD.unpack(head)
+    return (magic, version, stands) == (_MAGIC, VERSION, uidvalidity)
+
+
+def encode(entry: Entry, base: bytes) -> Packed:
+    body = _BODY.pack(entry.uid, len(entry.envelope), len(entry.bodystructure), len(entry.parts), len(entry.keys), entry.vsize,
+                      entry.internaldate, entry.sent, entry.header, 0)
+    text = b"".join((entry.envelope, entry.bodystructure, entry.parts, entry.keys))
+    return Packed(crc32(text, crc32(body, crc32(base))).to_bytes(4, "little") + body, text)
+
+
+def decode(rows: bytes | bytearray, at: int, text: bytes, base: bytes, _new=tuple.__new__) -> Entry | None:
+    """The entry of the row at this offset and its text; None if it is not whole, or not that of the message with this base."""
+    _, crc, uid, envelope, structure, parts, keys, vsize, internaldate, sent, header, _ = _ROW.unpack_from(rows, at)
+    if crc32(text, crc32(rows[at + 12:at + ROW_OCTETS], crc32(base))) != crc:
+        return None
+    structure += envelope
+    parts += structure
+    return _new(Entry, (uid, text[:envelope], text[envelope:structure], vsize, internaldate, header, sent, text[structure:parts], text[parts:]))

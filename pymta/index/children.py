@@ -1,0 +1,158 @@
+"""children: processes that read many messages at once, for the first look at a big folder.
+
+They are started for one command and end with it.  A child is handed the directory as its working directory and names on its
+standard input, and gives back entries: a shell could play its parent.
+
+    request = length *( uid SP ("new" / "cur") SP name LF )         ; length: 4 octets
+    answer  = length *( size size rest text )           ; in the order of the requests; a message that is not there is left out
+"""
+from __future__ import annotations
+
+import fcntl
+import os
+import selectors
+import struct
+import subprocess
+import sys
+from collections import deque
+from collections.abc import Iterator, Sequence
+from typing import IO, Any
+
+from pymta.formats.index import Packed, encode
+from pymta.index.describe import describe
+
+BATCH = 50
+_AHEAD = 4                                              # batches a child has before it
+_PIPE_OCTETS = 1 << 20
+_LENGTH = struct.Struct("<I")
+_SIZES = struct.Struct("<II")
+_START = "import sys; sys.path.insert(0, sys.argv[1]); from pymta.index.children import child; child()"
+
+
+class Children:
+    """messages: all that will be wanted, in the order in which they will be.  Raises OSError where no process can be had."""
+
+    def __init__(self, directory: bytes, messages: Sequence[Any], count: int) -> None:
+        self._waiting = deque(messages[at:at + BATCH] for at in range(0, len(messages), BATCH))
+        self._children: list[_Child] = []
+        self._selector = selectors.DefaultSelector()
+        try:
+            for _ in range(count):
+                child = _Child(directory)
+                self._children.append(child)
+                self._selector.register(child.out, selectors.EVENT_READ, child)
+                self._feed(child)
+        except OSError:
+            self.close()
+            raise
+
+    def _feed(self, child: _Child) -> None:
+        while self._waiting and len(child.owed) < _AHEAD:
+            child.ask(self._waiting.popleft())
+
+    def until(self, uid: int) -> Iterator[Packed]:
+        """Entries as they come, until all for messages up to this UID have come.  Raises OSError when a child has died."""
+        while any(child.owed and child.owed[0] <= uid for child in self._children):
+            for key, _ in self._selector.select():
+                child = key.data
+                yield from child.answer()
+                self._feed(child)
+
+    def close(self) -> None:
+        self._selector.close()
+        for child in self._children:
+            child.close()
+        self._children.clear()
+
+
+class _Child:
+    def __init__(self, directory: bytes) -> None:
+        here = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+        self._process = subprocess.Popen([sys.executable, "-I", "-S", "-c", _START, here], cwd=directory, env={"LC_ALL": "C.UTF-8"},
+                                         stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0)
+        assert self._process.stdin and self._process.stdout
+        self._in: IO[bytes] = self._process.stdin
+        self.out: IO[bytes] = self._process.stdout      # unbuffered: what select() says is all there is
+        self.owed: deque[int] = deque()                 # first UID of each batch that has not come back
+        for pipe in (self._in, self.out):
+            try:
+                fcntl.fcntl(pipe, fcntl.F_SETPIPE_SZ, _PIPE_OCTETS)
+            except OSError:
+                pass                                    # pipe-user-pages-soft: only slower
+
+    def ask(self, batch: Sequence[Any]) -> None:
+        lines = b"".join([b"%d %b %b\n" % (message.uid, b"new" if message.where[0] else b"cur", message.where[1]) for message in batch])
+        self.owed.append(batch[0].uid)
+        _write(self._in, lines)
+
+    def answer(self) -> list[Packed]:
+        data = _framed(self.out)
+        if data is None:
+            raise BrokenPipeError("a process that read messages has ended")
+        self.owed.popleft()
+        out, at = [], 0
+        while at < len(data):
+            rest, text = _SIZES.unpack_from(data, at)
+            at += _SIZES.size
+            out.append(Packed(data[at:at + rest], data[at + rest:at + rest + text]))
+            at += rest + text
+        return out
+
+    def close(self) -> None:
+        self._process.kill()
+        self._in.close()
+        self.out.close()
+        self._process.wait()
+
+
+def _framed(stream: IO[bytes]) -> bytes | None:
+    """The next request or answer; None at the end."""
+    head = _exactly(stream, _LENGTH.size)
+    return _exactly(stream, _LENGTH.unpack(head)[0]) if head else None
+
+
+def _exactly(stream: IO[bytes], octets: int) -> bytes | None:
+    data = bytearray()
+    while len(data) < octets:
+        more = stream.read(octets - len(data))
+        if not more:
+            return None
+        data += more
+    return bytes(data)
+
+
+def _write(stream: IO[bytes], data: bytes) -> None:
+    left = memoryview(_LENGTH.pack(len(data)) + data)
+    while left:
+        left = left[stream.write(left):]
+
+
+# ---- in the child -----------------------------------------------------------------------------------------------------
+def child() -> None:
+    """The child's life: until its standard input ends."""
+    import gc
+    gc.disable()
+    places = {word: os.open(word, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC) for word in (b"new", b"cur")}
+    stdin, stdout = open(0, "rb", 0), open(1, "wb", 0)
+    while (request := _framed(stdin)) is not None:
+        out = []
+        for line in request.split(b"\n")[:-1]:
+            uid, where, name = line.split(b" ", 2)
+            try:
+                fd = os.open(name, os.O_RDONLY | os.O_CLOEXEC, dir_fd=places[where])
+            except FileNotFoundError:
+                continue                                # renamed meanwhile: the parent will find it
+            packed = encode(_described(int(uid), fd), name.partition(b":")[0])
+            out += [_SIZES.pack(len(packed.rest), len(packed.text)), packed.rest, packed.text]
+        _write(stdout, b"".join(out))
+
+
+def _described(uid: int, fd: int) -> Any:
+    try:
+        status = os.fstat(fd)
+        data = os.read(fd, status.st_size)
+        while len(data) < status.st_size and (more := os.read(fd, status.st_size - len(data))):
+            data += more
+        return describe(uid, data, status.st_mtime)
+    finally:
+        os.close(fd)

@@ -1,0 +1,81 @@
+"""describing: ENVELOPE and BODYSTRUCTURE of many messages for one command: from the index, or from the messages and into it."""
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from pymta import log
+from pymta.formats.index import Entry, Packed, encode
+from pymta.index.children import Children
+from pymta.index.describe import describe
+
+if TYPE_CHECKING:
+    from pymta.mailbox.folder import Folder
+    from pymta.mailbox.message import Message
+
+CHILDREN_FROM = 1000                                    # messages that must be read before processes are started for it
+_CHILDREN_MAX = 4
+_AT_ONCE = 250                                          # entries appended at one stroke
+
+
+class Describing:
+    """messages: all that will be asked for, ascending.  To be closed."""
+
+    def __init__(self, folder: Folder, messages: Sequence[Message]) -> None:
+        self._folder = folder
+        self._files = folder.index
+        self._files.refresh(folder.uidvalidity)
+        self._children: Children | None = None
+        if len(messages) >= CHILDREN_FROM and len(unread := self._files.missing(messages)) >= CHILDREN_FROM:
+            try:
+                self._children = Children(folder.directory, unread, min(len(os.sched_getaffinity(0)), _CHILDREN_MAX))
+            except OSError as error:
+                log.event("trouble", mailbox=folder.directory, why=f"no processes to read messages, one after the other instead: {error}")
+
+    def some(self, messages: Sequence[Message]) -> list[Entry | None]:
+        """Entries of the next few; None for a message that has gone.  Raises OSError where one cannot be read."""
+        self._files.refresh(self._folder.uidvalidity)
+        if self._children and messages:
+            self._take(messages[-1].uid)
+        found = self._files.read(messages)
+        if None in found:
+            made: list[Packed] = []
+            for at, entry in enumerate(found):
+                if entry is None:
+                    found[at] = self._look(messages[at], made)
+            if made:
+                self._files.add(made, self._folder.uidvalidity)
+        return found
+
+    def _take(self, uid: int) -> None:
+        """What the children have read up to this UID goes into the index."""
+        assert self._children is not None
+        packed: list[Packed] = []
+        try:
+            for one in self._children.until(uid):
+                packed.append(one)
+                if len(packed) >= _AT_ONCE:
+                    self._files.add(packed, self._folder.uidvalidity)
+                    packed.clear()
+        except OSError as error:
+            log.event("trouble", mailbox=self._folder.directory, why=str(error))
+            self.close()
+        if packed:
+            self._files.add(packed, self._folder.uidvalidity)
+        self._files.refresh(self._folder.uidvalidity)
+
+    def _look(self, message: Message, made: list[Packed]) -> Entry | None:
+        try:
+            data = self._folder.read(message.uid)
+            entry = describe(message.uid, data, message.internaldate)
+        except LookupError:
+            return None
+        if not message.expunged:
+            made.append(encode(entry, message.base))
+        return entry
+
+    def close(self) -> None:
+        children, self._children = self._children, None
+        if children:
+            children.close()

@@ -1,0 +1,161 @@
+"""The index: what is told from it is what the messages say; it may be damaged, removed or another's at any moment."""
+from __future__ import annotations
+
+import os
+import random
+
+import pytest
+
+from pymta import mailbox
+from pymta.formats.index import ROWS_NAME, TEXT_NAME, Entry, decode, encode
+from pymta.index import describing
+from pymta.mailbox.folder import Folder
+
+
+def text(number: int) -> bytes:
+    return b"From: a@b.test\nSubject: message %d\nContent-Type: multipart/mixed; boundary=x\n\n--x\n\npart %d\n--x--\n" % (number, number)
+
+
+@pytest.fixture
+def store(tmp_path):
+    store = mailbox.MailStore(str(tmp_path / "Maildir"))
+    folder = store.open("INBOX")
+    folder.append_all([(text(number), (), 1e9 + number) for number in range(30)])
+    yield store
+    store.close(folder)
+
+
+@pytest.fixture
+def folder(store):
+    folder = store.open("INBOX")
+    yield folder
+    store.close(folder)
+
+
+def ask(folder: Folder, messages=None) -> list[Entry | None]:
+    messages = folder.messages if messages is None else messages
+    asked = describing.Describing(folder, messages)
+    try:
+        return [entry for at in range(0, len(messages), 7) for entry in asked.some(messages[at:at + 7])]
+    finally:
+        asked.close()
+
+
+def right(folder: Folder, entries: list[Entry | None]) -> bool:
+    return [(entry.uid, entry.internaldate, entry.vsize) for entry in entries if entry] \
+        == [(message.uid, message.internaldate, message.vsize) for message in folder.messages] \
+        and all(entry and b'"message %d"' % (entry.uid - 1) in entry.envelope and b'"mixed"' in entry.bodystructure for entry in entries)
+
+
+def another(folder: Folder) -> Folder:
+    """The same folder as another process has it."""
+    other = Folder(folder.root, "INBOX", watched=False)
+    other.open()
+    return other
+
+
+def test_an_entry_is_what_it_was():
+    entry = Entry(7, b"(env)", b"(body)", 12, 5.5, 3, -4, b"parts", b"keys")
+    packed = encode(entry, b"base")
+    assert len(packed.row(99)) == 64
+    assert decode(packed.row(99), 0, packed.text, b"base") == entry
+    assert decode(packed.row(99), 0, packed.text, b"bas") is None
+    assert decode(packed.row(99), 0, packed.text[:-1] + b"x", b"base") is None
+
+
+def test_second_time_no_message_is_read(folder, monkeypatch):
+    assert right(folder, ask(folder))
+    monkeypatch.setattr(Folder, "read", lambda *_: pytest.fail("a message was read"))
+    assert right(folder, ask(folder))
+    other = another(folder)
+    assert right(other, ask(other))
+    other.close()
+    other.forget()
+
+
+def test_children_read_what_one_process_reads(folder, monkeypatch):
+    alone = ask(folder)
+    folder.index.drop()
+    monkeypatch.setattr(describing, "CHILDREN_FROM", 3)
+    monkeypatch.setattr(describing.Describing, "_look", lambda *_: pytest.fail("the children have left something out"))
+    assert ask(folder) == alone
+
+
+def test_without_children_all_is_there_too(folder, monkeypatch):
+    monkeypatch.setattr(describing, "CHILDREN_FROM", 3)
+    monkeypatch.setattr("pymta.index.children.sys.executable", "/nonexistent/python")
+    assert right(folder, ask(folder))
+    folder.index.drop()
+    monkeypatch.setattr("pymta.index.children.sys.executable", "/bin/false")
+    assert right(folder, ask(folder))
+
+
+def test_any_damage_is_noticed(folder):
+    ask(folder)
+    paths = [os.path.join(folder.directory, name) for name in (ROWS_NAME, TEXT_NAME)]
+    whole = [open(path, "rb").read() for path in paths]
+    dice = random.Random(3)
+    for _ in range(60):
+        folder.index.close()
+        damaged = [bytearray(data) for data in whole]
+        for data in damaged:
+            if dice.random() < 0.3:
+                del data[dice.randrange(len(data)):]
+            elif dice.random() < 0.5:
+                at = dice.randrange(len(data))
+                data[at:at + 100] = bytes(len(data[at:at + 100]))
+            elif dice.random() < 0.5:
+                data[dice.randrange(len(data))] ^= 1 << dice.randrange(8)
+        for path, data in zip(paths, damaged):
+            with open(path, "wb") as file:
+                file.write(data)
+        assert right(folder, ask(folder))
+        assert right(folder, ask(folder))
+
+
+def test_removed_at_any_moment(folder):
+    ask(folder)
+    other = another(folder)
+    for _ in range(2):
+        for name in (ROWS_NAME, TEXT_NAME):
+            if os.path.exists(os.path.join(folder.directory, name)):
+                os.unlink(os.path.join(folder.directory, name))
+            assert right(other, ask(other))
+            assert right(folder, ask(folder))
+    other.close()
+    other.forget()
+
+
+def test_two_processes_add_to_one_index(folder, monkeypatch):
+    ask(folder, folder.messages[:10])
+    other = another(folder)
+    ask(other, other.messages[5:20])
+    ask(folder, folder.messages[15:])
+    monkeypatch.setattr(Folder, "read", lambda *_: pytest.fail("a message was read"))
+    assert right(folder, ask(folder)) and right(other, ask(other))
+    other.close()
+    other.forget()
+
+
+def test_another_message_under_the_same_uid(folder):
+    """The uidlist was lost and UIDs begin again, or an index was copied from elsewhere."""
+    ask(folder)
+    for message in folder.messages:
+        message.base = message.base + b"x"
+    assert folder.index.read(folder.messages) == [None] * 30
+
+
+def test_a_message_that_has_gone(folder):
+    uid = folder.messages[3].uid
+    messages = list(folder.messages)
+    os.unlink(folder.path(uid))
+    found = ask(folder, messages)
+    assert found[3] is None and None not in found[:3] + found[4:]
+
+
+def test_a_disk_that_cannot_be_written(folder, monkeypatch):
+    def refuse(*_, **__):
+        raise OSError(28, "no space")
+    monkeypatch.setattr("pymta.durable.create", refuse)
+    monkeypatch.setattr("pymta.durable.append", refuse)
+    assert right(folder, ask(folder))
