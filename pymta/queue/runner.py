@@ -32,6 +32,7 @@ from pymta.settings import Settings
 
 SMTPD, OWN = "in/smtpd/new", "in/qrun/new"
 _SET_BACK_S = 60.0
+_STRANGERS = "its sender writes to many recipients for the first time: see smtp.new_recipients_per_day"
 _RECORD_WORDS = {"hold": "deferred", "relayed": "delivered"}
 _SETTLED_NS = 100_000_000           # a directory changed less than this ago may change again without a new time
 
@@ -131,7 +132,9 @@ class Runner:
     def _take(self, path: str) -> None:
         name = os.path.basename(path)
         if HELD in name:
-            self.hold(path, "its sender writes to many recipients for the first time: see smtp.new_recipients_per_day")
+            with Message(path) as message:              # the reason goes with it, for pymta-why
+                message.append([Record(0, int(clock.now()), None, "deferred", "-", _STRANGERS)], sync=False)
+            self.hold(path, _STRANGERS)
         elif LATER in name:
             self._wait_for_release(path)
         elif name.endswith(".local"):

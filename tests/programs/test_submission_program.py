@@ -210,6 +210,9 @@ def test_held_mail_waits_for_the_admin_and_goes_when_it_is_released() -> None:
         assert re.fullmatch(r"[0-9a-v]{15}\.local", name) and " hold id=" in box.log()
         shown = subprocess.run([sys.executable, os.path.join(ROOT, "bin", "pymta-mailq"), "--etc", box.ends["etc"]], capture_output=True, text=True, timeout=60)
         assert name.partition(".")[0] in shown.stdout and "hold" in shown.stdout, shown
+        why = subprocess.run([sys.executable, os.path.join(ROOT, "bin", "pymta-why"), "--etc", box.ends["etc"], name.partition(".")[0]],
+                             capture_output=True, text=True, timeout=60)
+        assert "its sender writes to many recipients for the first time" in why.stdout, why
         done = subprocess.run([sys.executable, os.path.join(ROOT, "bin", "pymta-mailq"), "--etc", box.ends["etc"], "release", name.partition(".")[0]],
                               capture_output=True, text=True, timeout=60)
         assert done.returncode == 0, done.stderr

@@ -5,6 +5,7 @@ import imaplib
 import os
 import poplib
 import shutil
+import signal
 import smtplib
 import ssl
 import subprocess
@@ -101,6 +102,18 @@ def test_a_new_certificate_comes_while_sessions_go_on(program: str) -> None:
             ask()
             assert running.children() == pids and running.log("reload") and not running.log("trouble")
             client.quit() if not isinstance(client, imaplib.IMAP4) else client.logout()
+
+
+def test_sighup_makes_all_workers_look_at_once() -> None:
+    with Live() as live:
+        live.put("mx.example.test", CA.issue_cert("mx.example.test"))
+        with daemon("pymta-smtpd", live) as running:
+            renewed = CA.issue_cert("mx.example.test")
+            live.put("mx.example.test", renewed)
+            assert not running.log("reload")            # nobody has connected, so nobody has looked
+            running.process.send_signal(signal.SIGHUP)
+            wait_until(lambda: bool(running.log("reload")), 20, lambda: "\n".join(running.log()))
+            wait_until(lambda: all(shown(running.port["submissions"], None) == leaf(renewed) for _ in range(8)), 20)
 
 
 def named() -> ssl.SSLContext:
