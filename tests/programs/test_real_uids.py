@@ -1,6 +1,5 @@
 """Every program as its own account, started by root, and mailboxes of several uids: permissions that one uid never meets."""
 import json
-import os
 import shutil
 import subprocess
 import sys
