@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from pymta import clock, log, outcome
 from pymta.formats import report
-from pymta.formats.queuefile import LOCAL, Envelope, Ids, Recipient, Record
+from pymta.formats.queuefile import LOCAL, Envelope, Ids, Recipient, birth, Record
 from pymta.message import address, dsn
 from pymta.outcome import Outcome
 from pymta.queue import wishes
@@ -65,7 +65,7 @@ class Returns:
         fates = [_fate(each, until) for each in news]
         original = message.start(dsn.RETURN_MAX_OCTETS + 1)
         draft.write(dsn.compose(fates, now=clock.now(), host=self.settings.host, id=new_id, sender=to, original=original,
-                                whole=len(original) <= dsn.RETURN_MAX_OCTETS, original_id=message.id, arrival=message.birth,
+                                whole=len(original) <= dsn.RETURN_MAX_OCTETS, original_id=message.id, arrival=birth(message.id),
                                 envid=dsn.xtext_decode(message.envelope.facts.get("envid", "")), ret=message.envelope.facts.get("ret", "")))
         return [draft]
 
