@@ -2,7 +2,7 @@
 
 A table in shared memory, made before the workers are forked.  Each worker has a part of its own, which it alone writes; to know a
 total it reads the same key in the parts of the others.  So there is no lock, no message between processes, and no process more:
-a look-up is one bytes.find in 64 octets for each worker.
+a look-up is one bytes.find in 64 octets for each worker.  Workers that look at the same moment may each let in the last one.
 
     part = used, keys of 8 octets, rows:   open now | for each of EVENTS: (level, when)
     key  = keyed hash of what is counted, "192.0.2.7" or "192.0.2.0/24", in one of the WAYS places that the hash allows

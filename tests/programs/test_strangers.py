@@ -180,8 +180,11 @@ def test_ptr() -> None:
 # ---- crowds -----------------------------------------------------------------------------------------------------------
 def test_sessions_of_a_client_and_of_a_network() -> None:
     with start(smtp__client_sessions="2", smtp__network_sessions="3") as daemon:
-        peers = [Peer(daemon, source) for source in ("127.0.0.1", "127.0.0.1", "127.0.0.2", "127.0.0.3", "127.0.0.1", "127.0.1.1")]
-        assert [peer.reply()[:9] for peer in peers] == [b"220 mx.ex"] * 3 + [b"421 4.7.0"] * 2 + [b"220 mx.ex"]
+        peers, said = [], []
+        for source in ("127.0.0.1", "127.0.0.1", "127.0.0.2", "127.0.0.3", "127.0.0.1", "127.0.1.1"):
+            peers.append(Peer(daemon, source))
+            said.append(peers[-1].reply()[:9])          # one after the other: two workers may each let in the last one at the same moment
+        assert said == [b"220 mx.ex"] * 3 + [b"421 4.7.0"] * 2 + [b"220 mx.ex"]
         peers[0].__exit__()
         wait_until(lambda: opens(daemon, "127.0.0.3"))
         for peer in peers[1:]:
