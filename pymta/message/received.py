@@ -9,6 +9,8 @@ Everything is bytes; lines end in LF.
 """
 from __future__ import annotations
 
+import re
+
 from pymta.message import header
 
 # RFC 3848, by (EHLO was said, TLS, login); LMTP has its own, and so has SMTPUTF8 (RFC 6531 §4.3)
@@ -16,6 +18,10 @@ _WITH = {(True, False, False): b"ESMTP", (True, True, False): b"ESMTPS", (True, 
 _NAME = b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.-_:[]"
 _ODD = bytes(octet for octet in range(256) if octet not in _NAME)
 _NO_ODD = bytes.maketrans(_ODD, b"?" * len(_ODD))
+
+_RETURN_PATH = re.compile(rb"\nreturn-path[ \t]*:", re.IGNORECASE)
+_MBOX_LINES = re.compile(rb"(?:>*From [^\n]*\n)+")
+_NAME_OCTETS = 64                                       # a line that is longer has shown its name
 
 _date = b""
 _date_of = -1
@@ -47,19 +53,71 @@ def field(came_from: bytes, host: bytes, with_: bytes, id: str, recipient: bytes
         b"\n\tfor <%s>" % recipient if recipient and recipient.isascii() else b"", _date)
 
 
-def cleaned(top: bytes) -> tuple[bytes, int]:
-    """(top without Return-Path fields in its header, number of Received fields there).
-
-    top: the beginning of a message, its whole header if that is not longer.  A Return-Path is written by who delivers
-    finally, and nobody else's is to be believed.  A message that does not begin with a field begins with an empty line then,
-    so that its first line is not taken for a field once ours stand above it.
+def begun(top: bytes) -> bytes:
+    """The beginning of a message so that fields may be put above it.  One that does not begin with a field begins with an empty line
+    then, or its first line would be taken for one.  Lines of an mbox on top ("From ann@a.example Sat Aug ...") become fields
+    X-Mailbox-Line, as Postfix has it: the header that stands below them stays one.
     """
+    if top[:1] in (b"F", b">"):
+        top = _with_mbox_lines_as_fields(top)
+    if top[:1] != b"\n" and not header.field_name(top[:top.find(b"\n") + 1] or top):      # its first line may not have come whole
+        top = b"\n" + top
+    return top
+
+
+def cleaned(top: bytes) -> tuple[bytes, int]:
+    """(top as begun() has it, without Return-Path fields in its header; number of Received fields there).
+
+    top: the beginning of a message with its whole header.  A Return-Path is written by who delivers finally, and nobody else's is to
+    be believed.
+    """
+    top = begun(top)
     blank = top.find(b"\n\n")
     small = (top if blank < 0 else top[:blank + 1]).lower()
     hops = small.count(b"\nreceived:") + small.startswith(b"received:")
     if b"return-path" in small:
         stop = header.end(top)
-        top = header.remove(top[:stop], (b"return-path",)) + top[stop:]
-    if top[:1] != b"\n" and not header.field_name(top[:top.find(b"\n") + 1]):
-        top = b"\n" + top
+        top = begun(header.remove(top[:stop], (b"return-path",)) + top[stop:])
     return top, hops
+
+
+def _with_mbox_lines_as_fields(top: bytes) -> bytes:
+    found = _MBOX_LINES.match(top)
+    if found is None or header.field_name(found[0][:found[0].find(b"\n") + 1]):       # "From : ann@a.example" is one already
+        return top
+    return b"".join(b"X-Mailbox-Line: " + line for line in found[0].splitlines(keepends=True)) + top[found.end():]
+
+
+class LongHeader:
+    """cleaned() for a header that comes in several pieces, however they are cut, the first of them begun(): feed() each until over.
+    hops: as far as it has come.  Return-Path is renamed here, not removed: that needs to see no more than the name."""
+
+    __slots__ = ("hops", "over", "_held", "_lead")
+
+    def __init__(self) -> None:
+        self.hops = 0
+        self.over = False
+        self._held = b"\n"                              # the beginning of a line whose name may not have come whole, and the LF before it
+        self._lead = 1                                  # that first LF is not the message's
+
+    def feed(self, piece: bytes) -> bytes:
+        """What can be written now."""
+        data = self._held + piece
+        blank = data.find(b"\n\n")
+        self.over = blank >= 0
+        stop = blank if self.over else data.rfind(b"\n", max(0, len(data) - _NAME_OCTETS))
+        if stop < 0:
+            stop = len(data)
+        fields, rest = data[:stop], data[stop:]
+        self.hops += fields.lower().count(b"\nreceived:")
+        fields = _RETURN_PATH.sub(b"\nX-Return-Path:", fields)
+        self._held = b"" if self.over else rest
+        out = fields + rest if self.over else fields
+        if out and self._lead:
+            self._lead = 0
+            return out[1:]
+        return out
+
+    def end(self) -> bytes:
+        """There is no more: what was held back."""
+        return self.feed(b"\n\n")[:-2]

@@ -22,6 +22,7 @@ from pymta import accounts, auth, clock, layout, limits, log, outcome, policy, r
 from pymta.formats.queuefile import Envelope, Recipient
 from pymta.gate import Gate
 from pymta.message import header, received
+from pymta.message.received import LongHeader
 from pymta.outcome import Outcome
 from pymta.proto import sasl
 from pymta.proto import smtp_events as smtp
@@ -119,7 +120,7 @@ class Mail:
     """One transaction.  size_octets: as promised, or 0; given: the recipients as the client named them; final: theirs after routing, each once, in order.
     held: why the message is to wait for the admin, if it is."""
 
-    __slots__ = ("held", "sender", "facts", "given", "final", "top", "draft", "failed", "crowded", "size_octets")
+    __slots__ = ("held", "sender", "facts", "given", "final", "top", "draft", "failed", "crowded", "size_octets", "long")
 
     def __init__(self, sender: bytes, size_octets: int = 0) -> None:
         self.sender = sender
@@ -130,6 +131,7 @@ class Mail:
         self.final: dict[tuple[bytes, bytes], Recipient] = {}
         self.top = b""                                  # the text so far, while a header to be completed has not come whole
         self.draft: intake.Draft | None = None
+        self.long: LongHeader | None = None    # while a header goes on that was too long for one piece
         self.crowded = False                            # too many recipients were refused and logged
         self.failed: Outcome | None = None              # why the text that still comes is not wanted
 
@@ -454,19 +456,37 @@ class Session(serve.Session):
                     if len(mail.top) > _HEADER_MAX_OCTETS:
                         mail.failed = outcome.TOO_BIG.because("the header is too big")
                     return
-                mail.failed = self._open(mail, mail.top)
+                mail.failed = self._open(mail, mail.top, more)
                 mail.top = b""
-            else:
+            elif mail.long is None:
                 mail.draft.write(text)
+            else:
+                self._write_header(mail, mail.long, text, more)
             if more and mail.draft is not None and len(self.office.worker.wires) > _CROWD:
                 mail.draft.spill()
         except OSError as error:
             mail.failed = self.office.trouble(error)
 
-    def _open(self, mail: Mail, top: bytes) -> Outcome | None:
+    def _write_header(self, mail: Mail, long: LongHeader, text: bytes, more: bool) -> None:
+        """Another piece of a header that did not end with the first."""
+        text = long.feed(text)
+        if not more and not long.over:
+            text += long.end()
+        if long.over:
+            mail.long = None
+        assert mail.draft is not None
+        mail.draft.write(text)
+        mail.failed = policy.hops(long.hops, self.office.hops_max)
+
+    def _open(self, mail: Mail, top: bytes, more: bool) -> Outcome | None:
         """Begin the draft with our Received and the top of the text; an Outcome if the message is not wanted."""
         office, client = self.office, self.client
-        top, hops = received.cleaned(top)
+        if not more or _header_ends(top) or _header_ends(top := received.begun(top)):
+            top, hops = received.cleaned(top)
+        else:
+            mail.long = LongHeader()
+            top = mail.long.feed(top)
+            hops = mail.long.hops
         failed = policy.hops(hops, office.hops_max)
         if failed is not None:
             return failed

@@ -279,6 +279,23 @@ def test_size(strict: Alone) -> None:
         assert peer.say(TO_ALICE + b"x\r\n.\r\n", 4) == [250, 250, 354, 250]
 
 
+def test_hops_far_down(plain: Alone) -> None:
+    """A header so long that it comes in several pieces."""
+    text = b"X: " + b"y" * 400_000 + b"\r\n" + b"Received: from x\r\n" * 51 + b"Subject: x\r\n\r\nx\r\n"
+    with ready(plain) as peer:
+        peer.sock.sendall(TO_ALICE + text + b".\r\n" + TO_ALICE + text.replace(b"Received", b"Return-path") + b".\r\n")
+        assert [peer.reply()[1][:9] for _ in range(8)][3::4] == [b"554 5.4.6", b"250 2.0.0"]
+    (_, data), = plain.queued(INTAKE)
+    assert b"\nReturn-path" not in data and data.count(b"X-Return-Path: from x\n") == 51
+
+
+def test_a_line_of_an_mbox_on_top(plain: Alone) -> None:
+    with ready(plain) as peer:
+        assert peer.say(TO_ALICE + b"From ann Sat Aug  1 12:00:00 2026\r\nSubject: x\r\n\r\nx\r\n.\r\n", 4)[-1] == 250
+    (_, data), = plain.queued(INTAKE)
+    assert data.endswith(b"\nX-Mailbox-Line: From ann Sat Aug  1 12:00:00 2026\nSubject: x\n\nx\n")
+
+
 def test_hops(strict: Alone) -> None:
     with ready(strict) as peer:
         assert peer.say(TO_ALICE + b"Received: a\r\n" * 5 + b"\r\n.\r\n", 4) == [250, 250, 354, 250]

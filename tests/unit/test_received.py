@@ -58,3 +58,29 @@ def test_no_name_breaks_the_field(helo: bytes) -> None:
     (b"X-Return-Path: kept\n\n", b"X-Return-Path: kept\n\n", 0), (b"Return-Path: <a>\n\nbody\n", b"\nbody\n", 0)])
 def test_cleaned(top: bytes, cleaned: bytes, hops: int) -> None:
     assert received.cleaned(top) == (cleaned, hops)
+
+
+@pytest.mark.parametrize("top, out", [
+    (b"From ann@a.example Sat Aug  1 12:00:00 2026\nA: b\n\nx\n", b"X-Mailbox-Line: From ann@a.example Sat Aug  1 12:00:00 2026\nA: b\n\nx\n"),
+    (b"From a\nReturn-Path: <a>\nA: b\n\n", b"X-Mailbox-Line: From a\nA: b\n\n"), (b">From a\n>>From b\nA: b\n\nFrom c\n", b"X-Mailbox-Line: >From a\nX-Mailbox-Line: >>From b\nA: b\n\nFrom c\n"),
+    (b"From : ann@a.example\n\nx\n", b"From : ann@a.example\n\nx\n"), (b"From: a@b\n\nx\n", b"From: a@b\n\nx\n"),
+    (b"From nowhere", b"\nFrom nowhere"), (b"> quoted\nA: b\n", b"\n> quoted\nA: b\n")])
+def test_a_line_of_an_mbox_becomes_a_field(top: bytes, out: bytes) -> None:
+    assert received.cleaned(top) == (out, 0)
+
+
+@given(st.lists(st.sampled_from((b"Received: a\n", b"received:b\n", b"Return-Path: <a@b>\n", b"RETURN-path : <c>\n d\n", b"A: b\n", b" folded\n",
+                                 b"X: " + b"y" * 200 + b"\n")), max_size=30), st.booleans(), st.lists(st.integers(1, 100), min_size=1))
+def test_a_long_header_is_counted_however_it_is_cut(lines: list[bytes], has_body: bool, cuts: list[int]) -> None:
+    body = b"\nReceived: in the body\nReturn-Path: in the body\n" * has_body
+    top = b"S: t\n" + b"".join(lines)
+    message, out = top + body, b""
+    long = received.LongHeader()
+    while message and not long.over:
+        cut = cuts.pop(0) if cuts else 50
+        out, message = out + long.feed(message[:cut]), message[cut:]
+    if not long.over:
+        out += long.end()
+    assert out + message == top.replace(b"\nRe", b"\nX-Re").replace(b"\nX-Received", b"\nReceived") \
+        .replace(b"\nRETURN-path :", b"\nX-Return-Path:") + body
+    assert long.hops == top.lower().count(b"\nreceived:")
