@@ -296,6 +296,11 @@ def birth(id: str) -> float:
     return int(digits, 32) / 1e6
 
 
+def maker(id: str) -> str:
+    """What all ids of one process have in common, and those of no other process that runs."""
+    return id[11:15]
+
+
 def shard(id: str) -> str:
     """The subdirectory of tmp/ in which a file with this id (or a name that begins with it) is made: it changes every second.
     layout.py says why."""

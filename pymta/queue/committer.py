@@ -209,6 +209,7 @@ class _Asking:
         self._poll.register(clients.fileno(), select.EPOLLIN)
         self._workers: dict[int, socket.socket] = {}
         self._rests: dict[int, bytes] = {}
+        self._makers: dict[int, str] = {}               # what the ids of a worker have in common
 
     def next(self, wait_s: float | None) -> _Batch:
         """What has come, waiting at most wait_s (None: for ever): the drafts, and, in the same order, how many are whose."""
@@ -237,9 +238,14 @@ class _Asking:
             self._poll.unregister(fd)
             self._workers.pop(fd).close()
             del self._rests[fd]
+            if fd in self._makers:                      # what it has not asked for was never acknowledged
+                intake.forget(self._directory, self._makers.pop(fd))
             return []
         whole, _, self._rests[fd] = (self._rests[fd] + data).rpartition(b"\n")
-        return whole.decode("ascii").split()
+        names = whole.decode("ascii").split()
+        if names:
+            self._makers[fd] = queuefile.maker(names[0])
+        return names
 
 
 def _number(error: OSError | None) -> int:

@@ -189,6 +189,12 @@ def tidy(directory: str, before: float) -> tuple[int, int]:
     return published, removed
 
 
+def forget(directory: str, maker: str) -> int:
+    """Remove from tmp/ what a process wrote that has ended without asking for it: nobody was told that it is ours.  How many."""
+    paths = [f"{top}/{name}" for top, _, names in os.walk(f"{directory}/tmp") for name in names if queuefile.maker(name) == maker]
+    return sum(durable.unlink_if_there(path) for path in paths)
+
+
 def _is_whole(path: str) -> bool:
     fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
     try:

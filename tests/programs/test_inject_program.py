@@ -112,7 +112,7 @@ def test_a_umask_does_not_hide_the_drop_from_the_runner(home):
 def test_arguments_and_headers_beyond_ascii(home):
     assert run(home, "-F", "Jörg", "jörg@bücher.example", sent=b"Subject: \xff\n\n\xfe\n").returncode == 0
     envelope, message = drops(home)[0]
-    assert to(envelope) == ["jörg@bücher.example".encode()] and b"From: =?utf-8?B?SsO2cmc=?= <" in message and message.endswith(b"\n\n\xfe\n")
+    assert to(envelope) == ["jörg@xn--bcher-kva.example".encode()] and b"From: =?utf-8?B?SsO2cmc=?= <" in message and message.endswith(b"\n\n\xfe\n")
 
 
 def test_many_at_once(home):

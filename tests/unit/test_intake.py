@@ -80,3 +80,23 @@ def test_nobody_is_taken_when_the_directory_cannot_be_synced(directory, monkeypa
     monkeypatch.setattr(durable, "tap", tap)
     assert all(intake.publish(directory, batch, syncfs=False))
     assert os.listdir(f"{directory}/new") == []
+
+
+def test_a_start_after_a_crash_takes_what_is_whole_and_removes_what_is_torn(directory):
+    whole, torn, new = drafts(directory, 3)
+    for draft in (whole, torn, new):
+        draft.close()
+    os.truncate(torn.path, 30)
+    for draft in (whole, torn):
+        os.utime(draft.path, (1000, 1000))
+    assert intake.tidy(directory, 2000.0) == (1, 1)
+    assert os.listdir(f"{directory}/new") == [whole.name] and os.path.exists(new.path) and not os.path.exists(torn.path)
+
+
+def test_what_a_worker_did_not_ask_for_goes_with_it(directory):
+    mine, = drafts(directory, 1)
+    other = intake.Draft(directory, Envelope(b"", [Recipient(LOCAL, b"ann@example.test")], IDS.new(2000.0)[:11] + "zzzz"))
+    other.write(b"Subject: x\n\nhello\n")
+    other.finish()
+    assert intake.forget(directory, "zzzz") == 1
+    assert os.path.exists(mine.path) and not os.path.exists(other.path)
