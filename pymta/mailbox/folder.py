@@ -27,6 +27,7 @@ from pymta.index.describing import Describing
 from pymta.index.files import IndexFiles
 from pymta.locks import FolderLock
 from pymta.mailbox import actions
+from pymta.mailbox.changelog import ChangeLog, changed_since
 from pymta.mailbox.message import LIMBO, Changes, Gone, Message, count_vsize, overflow_of
 from pymta.mailbox.scanner import NEW, Scanner, Vanished
 
@@ -57,6 +58,7 @@ class Folder:
         self.uidlist = uidlist.UidlistFile(self.directory)
         self.letters = KeywordsFile(self.directory)
         self.index = IndexFiles(self.directory)
+        self.changelog = ChangeLog(self)
         self.uidvalidity = 0
         self.messages: list[Message] = []
         self.vanished = False
@@ -117,6 +119,30 @@ class Folder:
     def clear_flags(self) -> None:
         """Letters mean something else now."""
         self.known_flags.clear()
+
+    # ---- mod-sequences: RFC 7162 ----------------------------------------------------------------------------------------
+    @property
+    def highestmodseq(self) -> int:
+        """All changes up to this number have been told to the listeners; 0 where nothing can be written down."""
+        with self.mutex:
+            self.changelog.refresh()
+            return self.changelog.highest
+
+    def modseq_of(self, message: Message) -> int:
+        """Once highestmodseq has been asked for."""
+        return self.changelog.modseq_of(message)
+
+    def changed_since(self, modseq: int) -> list[Message]:
+        """Messages that came, or whose flags changed, after this number."""
+        with self.mutex:
+            self.changelog.refresh()
+            return changed_since(self.changelog, self.messages, modseq)
+
+    def vanished_since(self, modseq: int) -> tuple[tuple[int, int], ...]:
+        """UIDs that went after this number, as (first, last) ascending; all that are not there where that is not known."""
+        with self.mutex:
+            self.changelog.refresh()
+            return self.changelog.gone_since(modseq)
 
     # ---- listeners ------------------------------------------------------------------------------------------------------
     def add_listener(self, told: Callable[[Changes], None]) -> None:
@@ -179,7 +205,10 @@ class Folder:
         changes.expunged.sort()
         if self.uidlist.list:
             self._top = self.uidlist.list.next - 1
+        if not self.vanished:
+            self.changelog.record(changes)
         self.tell(changes)
+        self.changelog.provide()
 
     def _look(self, changes: Changes) -> None:
         """Files and uidlist as they are now; files without a UID are in _unknown afterwards."""
@@ -496,6 +525,7 @@ class Folder:
         self.scanner.stop_watching()
         self.uidlist.close()
         self.index.close()
+        self.changelog.forget()
 
     def _write_counted(self) -> None:
         """Sizes that had to be counted go into the uidlist (key W), so that nobody counts again."""
