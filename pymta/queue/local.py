@@ -265,16 +265,15 @@ class Local:
         """Make all copies, each as its mailbox's uid.  Returns the batch's file in publishing/, to be removed when todo/ tells the same;
         None where there is none, or it must stay."""
         crews = [as_user.crew(uid, gid, [copy for _, copy in jobs], in_process=self.uid != 0) for (uid, gid), jobs in copies.items()]
-        for crew in crews:
-            crew.prepare()
+        as_user.prepare(crews)
         keys = [copy.key for jobs in copies.values() for _, copy in jobs if copy.outcome is None]
         path = f"{PUBLISHING}/{self.ids.new(clock.now())}"
         fresh = [key for key in keys if key not in self.noted]
         refused = self._note(path, fresh)
-        for crew in crews:
-            if refused is not None:
+        if refused is not None:
+            for crew in crews:
                 crew.abandon(refused)
-            crew.publish()
+        as_user.publish(crews)
         unsure = refused is not None
         for jobs in copies.values():
             for file, copy in jobs:
