@@ -324,7 +324,7 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("pop3.listen_tls", listen, "[::]:995", ("pymta-pop3d",), "Where to serve POP3 with TLS from the first byte."),
     Setting("pop3.sessions_max", positive, "2000", ("pymta-pop3d",), "Sessions at a time in all."),
     Setting("pop3.idle_max", duration, "10m", ("pymta-pop3d",), "A session that says nothing for this long is closed (RFC 1939 §3)."),
-    Setting("pop3.workers", positive, "2", ("pymta-pop3d",), "Processes that share the listening sockets."),
+    Setting("pop3.workers", positive, "1", ("pymta-pop3d",), "Processes that share the listening sockets."),
 
     Setting("remote.smarthost", host_port, "", ("pymta-remote", "pymta-qrun"),
             "Host that takes all mail for other hosts.  Empty: deliver to each domain's MX."),
