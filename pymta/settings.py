@@ -227,6 +227,8 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("queue.size_max", size, "50M", ("pymta-smtpd", "pymta-inject", "pymta-qrun"), "The biggest message that is accepted."),
     Setting("queue.recipients_max", positive, "10000", ("pymta-smtpd", "pymta-inject", "pymta-qrun"),
             "The most recipients one message may have, after aliases."),
+    Setting("queue.drops_per_uid", positive, "1000", ("pymta-qrun",),
+            "How many messages that programs of one user hand in are taken within a minute.  More wait, and those of other users go first."),
     Setting("queue.hops_max", positive, "50", ("pymta-smtpd", "pymta-qrun"), "A message with more Received fields loops (RFC 5321 §6.3)."),
     Setting("queue.free_min", size, "64M", ("pymta-smtpd", "pymta-inject"),
             "Below this much free space in the spool new mail is answered 452."),

@@ -23,6 +23,7 @@ from pymta.queue.intake import Draft
 from pymta.queue.message import HEADER_MAX_OCTETS, Message, shown
 from pymta.queue.places import names
 from pymta.queue.returns import News, Returns
+from pymta.queue.shares import Shares
 from pymta.settings import Settings
 
 DROPS = "in/inject/new"
@@ -45,13 +46,14 @@ class Drops:
         self.ids = ids
         self.published = published
         self.set_aside = set_aside
+        self.shares = Shares(DROPS, settings["queue.drops_per_uid"])
         self._tidy_at = 0.0
         self._stay: set[str] = set()                    # directories of strangers, which nobody else may move
 
     def take(self, file_names: Iterable[str]) -> None:
         """Route these drops and make them queue files of ours."""
         jobs = []
-        for name in file_names:
+        for name in self.shares.take(file_names):
             path = f"{DROPS}/{name}"
             if path in self._stay or len(self._stay) >= _STAY_MAX and _is_directory(path):
                 continue                                # the log has it
@@ -60,18 +62,22 @@ class Drops:
             except FileNotFoundError:
                 continue
             except (queuefile.Damaged, ValueError) as error:
-                self.set_aside(path, f"drop of uid {_owner(path)}: {error}")
+                self._set_aside(path, f"drop of uid {_owner(path)}: {error}")
                 if _is_directory(path):
                     self._stay.add(path)
             except OSError as error:
                 if error.errno in _NEVER:
-                    self.set_aside(path, f"drop of uid {_owner(path)} cannot be read: {error.strerror}")
+                    self._set_aside(path, f"drop of uid {_owner(path)} cannot be read: {error.strerror}")
                 else:
                     log.event("trouble", what=f"cannot take {path}", why=error.strerror, remedy="it is tried again within a minute")
             if len(jobs) >= _JOBS_A_BATCH:
                 hand_over(jobs)
                 jobs = []
         hand_over(jobs)
+
+    def _set_aside(self, path: str, why: str) -> None:
+        if not self.shares.removed(path):
+            self.set_aside(path, why)
 
     def _job(self, path: str) -> Handover:
         found = os.lstat(path)
@@ -157,6 +163,13 @@ class Drops:
                 if clock.now() - os.lstat(path).st_mtime > _TMP_MAX_AGE_S:
                     durable.unlink_if_there(path)
                     log.event("tidy", file=path, why="never finished")
+            except OSError:
+                continue
+        for path in (f"{DROPS}/{name}" for name in os.listdir(DROPS) if name[0] == "."):
+            try:                                        # when it came there is the kernel's word, not its owner's
+                if clock.now() - os.lstat(path).st_ctime > _TMP_MAX_AGE_S and (not _is_directory(path) or durable.rmdir(path)):
+                    durable.unlink_if_there(path)
+                    log.event("tidy", file=path, why="no name of a drop")
             except OSError:
                 continue
 
