@@ -4,6 +4,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Iterable
 
+from pymta.formats.changes import ranges_of
 from pymta.formats.index import Entry
 from pymta.index.describe import describe
 from pymta.mailbox import Changes, Gone, MailboxExists, NameRefused, NoSuchMailbox, Status
@@ -19,6 +20,8 @@ class Message:
         self.flags = frozenset(flags)
         self.internaldate = internaldate
         self.new = True
+        self.modseq = 0
+        self.folder: Folder
         self.expunged = False
         self.vsize = len(data.replace(b"\r\n", b"\n").replace(b"\n", b"\r\n"))
 
@@ -30,6 +33,8 @@ class Folder:
         self.uidnext = 1
         self.vanished = False
         self.version = 0
+        self.modseqs = 1000
+        self.gone: list[tuple[int, int]] = []
         self.messages: list[Message] = []
         self.keywords: list[str] = []
         self.limbo: dict[int, Message] = {}
@@ -48,6 +53,7 @@ class Folder:
 
     def _add(self, data: bytes, flags: Iterable[str], internaldate: float) -> Message:
         message = Message(self.uidnext, data, flags, internaldate)
+        message.folder = self
         self.uidnext += 1
         self.messages.append(message)
         self._learn(flags)
@@ -61,6 +67,10 @@ class Folder:
     def _tell(self, changes: Changes) -> Changes:
         if changes:
             self.version += 1
+            self.modseqs += 1
+            for message in (*changes.arrived, *changes.flags):
+                message.modseq = self.modseqs
+            self.gone += [(self.modseqs, uid) for uid in changes.expunged]
             for told in list(self.listeners):
                 told(changes)
         return changes
@@ -119,6 +129,25 @@ class Folder:
         if message is None:
             raise Gone(uid)
         return message.data[:octets]
+
+    @property
+    def highestmodseq(self) -> int:
+        return self.modseqs
+
+    def modseq_of(self, message: Message) -> int:
+        return message.modseq
+
+    def changed_since(self, modseq: int) -> list[Message]:
+        return [message for message in self.messages if message.modseq > modseq]
+
+    def vanished_since(self, modseq: int) -> tuple[tuple[int, int], ...]:
+        return ranges_of(sorted(uid for number, uid in self.gone if number > modseq))
+
+    def set_flags_unchanged(self, uids: Iterable[int], mode: str, flags: Iterable[str], since: int, by: object = None) -> list[int]:
+        messages = [message for message in map(self.get, uids) if message is not None]
+        changed = [message.uid for message in messages if message.modseq > since]
+        self.set_flags([message.uid for message in messages if message.uid not in changed], mode, flags, by)
+        return changed
 
     def describing(self, messages: list[Message]) -> Describing:
         return Describing(self)

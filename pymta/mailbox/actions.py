@@ -168,6 +168,16 @@ def set_flags(folder: Folder, uids: Iterable[int], mode: str, flags: Iterable[st
         return touched
 
 
+def set_flags_unchanged(folder: Folder, uids: Iterable[int], mode: str, flags: Iterable[str], since: int, by: object = None) -> list[int]:
+    with _locked(folder):                               # nobody who asks us changes anything between the look and the deed
+        folder.changelog.refresh()
+        messages = _messages(folder, uids)
+        changed = [message.uid for message in messages if folder.modseq_of(message) > since]
+        left_out = set(changed)
+        set_flags(folder, [message.uid for message in messages if message.uid not in left_out], mode, flags, by)
+        return changed
+
+
 def _letters_for(folder: Folder, flags: Iterable[str], *, make: bool) -> tuple[set[int], list[str]]:
     """(letters of flags, keywords that have none).  make: give letters to keywords that are new.  Wants the lock."""
     letters: set[int] = set()

@@ -462,6 +462,10 @@ class Folder:
         """
         return actions.set_flags(self, uids, mode, flags, by)
 
+    def set_flags_unchanged(self, uids: Iterable[int], mode: str, flags: Iterable[str], since: int, by: object = None) -> list[int]:
+        """The same, but for messages that have changed after this mod-sequence: their UIDs."""
+        return actions.set_flags_unchanged(self, uids, mode, flags, since, by)
+
     def append(self, data: bytes, flags: Iterable[str] = (), internaldate: float | None = None, by: object = None) -> int:
         """Store one message (LF line ends) and return its UID; file, name and UID are durable."""
         return actions.append_all(self, [(data, flags, internaldate)], by)[0]

@@ -127,6 +127,13 @@ class Args:
             raise Bad("number too big")
         return value
 
+    def modseq(self) -> int:
+        """mod-sequence-valzer: RFC 7162 §7"""
+        value = int(self.take(_NUMBER, "a mod-sequence")[0])
+        if value >= 1 << 63:
+            raise Bad("number too big")
+        return value
+
     def set(self) -> Pairs:
         return _pairs(bytes(self.take(_SET, "a sequence set")[0]))
 

@@ -59,14 +59,16 @@ _HEADER_OCTETS = 1 << 13                                 # enough for most heade
 Say = Callable[[Source, bytes], bytes]                  # (message, its flags as bytes) -> what the reply says
 
 
-def plan(items: tuple[FetchItem, ...], *, uid: bool, flags: bool) -> list[Say]:
-    """What to say, in order.  uid, flags: whether to say these even if not asked."""
+def plan(items: tuple[FetchItem, ...], *, uid: bool, flags: bool, modseq: bool = False) -> list[Say]:
+    """What to say, in order.  uid, flags, modseq: whether to say these even if not asked."""
     out: list[Say] = []
     kinds = {item.kind for item in items}
     if uid and "UID" not in kinds:
         out.append(_SIMPLE["UID"])
     if flags and "FLAGS" not in kinds:
         out.append(_SIMPLE["FLAGS"])
+    if modseq and "MODSEQ" not in kinds:
+        out.append(_SIMPLE["MODSEQ"])
     for item in dict.fromkeys(items):
         out.append(_SIMPLE[item.kind] if item.kind != "SECTION" else _Section(item))
     return out
@@ -103,6 +105,7 @@ _LIGHT: dict[str, Callable[[Any, bytes, Any], bytes]] = {
     "FLAGS": lambda message, flags, entry: b"FLAGS (%b)" % flags,
     "INTERNALDATE": lambda message, flags, entry: b"INTERNALDATE " + date_time(message.internaldate),
     "RFC822.SIZE": lambda message, flags, entry: b"RFC822.SIZE %d" % message.vsize,
+    "MODSEQ": lambda message, flags, entry: b"MODSEQ (%d)" % message.folder.modseq_of(message),
 }
 _OF_ENTRY: dict[str, Callable[[Any, bytes, Any], bytes]] = {
     **_LIGHT,

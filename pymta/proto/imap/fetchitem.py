@@ -16,7 +16,7 @@ _PARTIAL = re.compile(rb"<(\d{1,10})\.(\d{1,10})>").match
 
 @dataclass(frozen=True, slots=True)
 class FetchItem:
-    """kind: FLAGS, UID, INTERNALDATE, RFC822.SIZE, ENVELOPE, BODY, BODYSTRUCTURE or SECTION (then path, what, names in lower
+    """kind: FLAGS, UID, MODSEQ, INTERNALDATE, RFC822.SIZE, ENVELOPE, BODY, BODYSTRUCTURE or SECTION (then path, what, names in lower
     case, partial).  label: how the reply names it.  seen: fetching it sets \\Seen."""
 
     kind: str
@@ -38,7 +38,7 @@ def section(path: tuple[int, ...], what: bytes, names: tuple[bytes, ...], partia
 
 
 SIMPLE: dict[bytes, FetchItem] = {name: FetchItem(name.decode(), name) for name in (
-    b"FLAGS", b"UID", b"INTERNALDATE", b"RFC822.SIZE", b"ENVELOPE", b"BODY", b"BODYSTRUCTURE")}
+    b"FLAGS", b"UID", b"INTERNALDATE", b"RFC822.SIZE", b"ENVELOPE", b"BODY", b"BODYSTRUCTURE", b"MODSEQ")}
 SIMPLE |= {
     b"RFC822": FetchItem("SECTION", b"RFC822", seen=True),
     b"RFC822.HEADER": FetchItem("SECTION", b"RFC822.HEADER", what=b"HEADER"),
@@ -49,22 +49,45 @@ MACROS: dict[bytes, tuple[FetchItem, ...]] = {
     b"FAST": _FAST, b"ALL": (*_FAST, SIMPLE[b"ENVELOPE"]), b"FULL": (*_FAST, SIMPLE[b"ENVELOPE"], SIMPLE[b"BODY"])}
 
 
-def read(args: Args) -> tuple[FetchItem, ...]:
-    """"ALL" / "FULL" / "FAST" / fetch-att / "(" fetch-att *(SP fetch-att) ")" """
+Asked = tuple[tuple[FetchItem, ...], int, bool]
+
+
+def read(args: Args) -> Asked:
+    """("ALL" / "FULL" / "FAST" / fetch-att / "(" fetch-att *(SP fetch-att) ")") [SP "(" "CHANGEDSINCE" SP modseq [SP "VANISHED"] ")"]
+    ->  (items, changed since (0: whenever), whether to tell what vanished)          RFC 7162"""
     rest = bytes(args.raw[args.at:])
-    if b"{" in rest or len(rest) > 1000:
-        return _items(args)
+    if b"{" in rest or b"(CHANGEDSINCE" in rest.upper() or len(rest) > 1000:
+        return _asked(args)
     args.at = len(args.raw)
     return _cached_items(rest)
 
 
 @lru_cache(256)
-def _cached_items(rest: bytes) -> tuple[FetchItem, ...]:
+def _cached_items(rest: bytes) -> Asked:
     """Clients ask the same thing again and again."""
     args = Args(rest, 0)
-    items = _items(args)
+    asked = _asked(args)
     args.end()
-    return items
+    return asked
+
+
+def _asked(args: Args) -> Asked:
+    items = _items(args)
+    if not args.more():
+        return items, 0, False
+    args.space()
+    args.need(b"(")
+    if args.atom().upper() != b"CHANGEDSINCE":
+        raise Bad("no such modifier")
+    args.space()
+    since = args.modseq()
+    vanished = args.mark(b" ")
+    if vanished and args.atom().upper() != b"VANISHED":
+        raise Bad("no such modifier")
+    args.need(b")")
+    if SIMPLE[b"MODSEQ"] not in items:
+        items += (SIMPLE[b"MODSEQ"],)
+    return items, since, vanished
 
 
 def _items(args: Args) -> tuple[FetchItem, ...]:

@@ -19,7 +19,7 @@ _HEAD = re.compile(rb"([^\x00-\x20(){%*\"\\\x7f-\xff+]+) ([A-Za-z]+)").match
 _TAG = re.compile(rb"[^\x00-\x20(){%*\"\\\x7f-\xff+]+").match
 _INITIAL = re.compile(rb"[^ \r\n]+").match
 _STORE = re.compile(rb"[+-]?[A-Za-z.]+").match
-STATUS_ITEMS = frozenset((b"MESSAGES", b"RECENT", b"UIDNEXT", b"UIDVALIDITY", b"UNSEEN", b"DELETED", b"SIZE"))
+STATUS_ITEMS = frozenset((b"MESSAGES", b"RECENT", b"UIDNEXT", b"UIDVALIDITY", b"UNSEEN", b"DELETED", b"SIZE", b"HIGHESTMODSEQ"))
 
 
 class BadCommand(Exception):
@@ -125,7 +125,7 @@ def _mailbox(args: Args) -> tuple:
     return (args.mailbox(),)
 
 
-def _select(args: Args) -> tuple:
+def _create(args: Args) -> tuple:
     """SP mailbox [SP "(" parameters ")"]  ->  (name,)    RFC 4466; no parameter is known"""
     out = _mailbox(args)
     if args.more():
@@ -133,6 +133,46 @@ def _select(args: Args) -> tuple:
         if args.list(args.atom):
             raise Bad("no such parameter")
     return out
+
+
+def _select(args: Args) -> tuple:
+    """SP mailbox [SP "(" ["CONDSTORE"] ["QRESYNC" SP "(" uidvalidity SP modseq [SP known-uids] [SP seq-match-data] ")"] ")"]
+    ->  (name, whether there is any parameter, None or (uidvalidity, modseq, known UIDs or None))    RFC 7162"""
+    out = _mailbox(args)
+    found: list[Any] = []
+
+    def one() -> None:
+        word = args.atom().upper()
+        if word not in (b"CONDSTORE", b"QRESYNC"):
+            raise Bad("no such parameter")
+        if word == b"QRESYNC":
+            args.space()
+            found.append(_qresync(args))
+    if not args.more():
+        return (*out, False, None)
+    args.space()
+    any_of_them = bool(args.list(one))
+    return (*out, any_of_them, found[0] if found else None)
+
+
+def _qresync(args: Args) -> tuple[int, int, Pairs | None]:
+    args.need(b"(")
+    uidvalidity = args.number()
+    args.space()
+    modseq = args.modseq()
+    known = None
+    while not args.mark(b")"):
+        args.space()
+        if args.mark(b"("):                             # which numbers the client believes in: only of use if we told less for it
+            args.set()
+            args.space()
+            args.set()
+            args.need(b")")
+        elif known is None:
+            known = args.set()
+        else:
+            raise Bad("one set of UIDs, please")
+    return uidvalidity, modseq, known
 
 
 def _rename(args: Args) -> tuple:
@@ -223,18 +263,27 @@ def _append(args: Args) -> tuple:
 
 
 def _fetch(args: Args, uid: bool) -> tuple:
-    """SP sequence-set SP items  ->  (pairs, items)"""
+    """SP sequence-set SP items [SP "(" modifiers ")"]  ->  (pairs, items, changed since, with those that vanished)"""
     args.space()
     pairs = args.set()
     args.space()
-    return pairs, fetchitem.read(args)
+    return (pairs, *fetchitem.read(args))
 
 
 def _store(args: Args, uid: bool) -> tuple:
-    """SP sequence-set SP ["+" / "-"] "FLAGS" [".SILENT"] SP (flag-list / (flag *(SP flag)))  ->  (pairs, mode, silent, flags)"""
+    """SP sequence-set [SP "(UNCHANGEDSINCE" SP modseq ")"] SP ["+" / "-"] "FLAGS" [".SILENT"] SP (flag-list / (flag *(SP flag)))
+    ->  (pairs, mode, silent, flags, unchanged since or None)"""
     args.space()
     pairs = args.set()
     args.space()
+    unchanged = None
+    if args.mark(b"("):
+        if args.atom().upper() != b"UNCHANGEDSINCE":
+            raise Bad("no such modifier")
+        args.space()
+        unchanged = args.modseq()
+        args.need(b")")
+        args.space()
     word = bytes(args.take(_STORE, "FLAGS")[0]).upper()
     mode = {b"+": "add", b"-": "remove"}.get(word[:1], "replace")
     if word.lstrip(b"+-") not in (b"FLAGS", b"FLAGS.SILENT"):
@@ -247,7 +296,7 @@ def _store(args: Args, uid: bool) -> tuple:
         while args.more():
             args.space()
             flags.append(args.flag())
-    return pairs, mode, word.endswith(b"SILENT"), tuple(flag for flag in flags if flag != "\\Recent")
+    return pairs, mode, word.endswith(b"SILENT"), tuple(flag for flag in flags if flag != "\\Recent"), unchanged
 
 
 def _copy(args: Args, uid: bool) -> tuple:
@@ -276,7 +325,7 @@ VERBS: dict[bytes, Callable[..., tuple]] = {
     b"CAPABILITY": _nothing, b"NOOP": _nothing, b"LOGOUT": _nothing, b"STARTTLS": _nothing, b"NAMESPACE": _nothing, b"IDLE": _nothing,
     b"CHECK": _nothing, b"CLOSE": _nothing, b"UNSELECT": _nothing,
     b"LOGIN": _login, b"AUTHENTICATE": _authenticate, b"ID": _id, b"ENABLE": _enable,
-    b"SELECT": _select, b"EXAMINE": _select, b"CREATE": _select, b"DELETE": _mailbox, b"SUBSCRIBE": _mailbox, b"UNSUBSCRIBE": _mailbox,
+    b"SELECT": _select, b"EXAMINE": _select, b"CREATE": _create, b"DELETE": _mailbox, b"SUBSCRIBE": _mailbox, b"UNSUBSCRIBE": _mailbox,
     b"RENAME": _rename, b"LIST": _list, b"LSUB": _lsub, b"STATUS": _status, b"APPEND": _append,
     b"FETCH": _fetch, b"STORE": _store, b"COPY": _copy, b"MOVE": _copy, b"SEARCH": _search, b"EXPUNGE": _expunge,
 }

@@ -1,10 +1,11 @@
 """on_mailboxes: the commands on mailboxes as a whole.                                         RFC 3501 §6.3, RFC 3691, RFC 5819"""
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any, Generator
 
 from pymta.proto.imap import listing
-from pymta.proto.imap.grammar import Command
+from pymta.proto.imap.grammar import STAR, Command, Pairs
 from pymta.proto.imap.response import flags_and_permanent, mailbox
 from pymta.proto.imap.view import View
 from pymta.proto.imap.wants import Job, Running
@@ -14,16 +15,23 @@ if TYPE_CHECKING:
 
 
 def select(session: Session, command: Command) -> Running:
-    (name,) = command.args
+    name, condstore, known = command.args
+    if known and not session.qresync:
+        return b"BAD Say ENABLE QRESYNC first"
+    if session.qresync and session.view is not None:
+        yield b"* OK [CLOSED] The mailbox before is closed\r\n"
     session.leave()                                   # also where the next one cannot be opened
     read_only = command.verb == b"EXAMINE"
     folder = yield Job(lambda: session.store.open(name))
+    highest = yield from _highest(session, folder)
     try:
         view = View(name, folder, session, read_only=read_only, wake=session.setting.wake)
     except BaseException:
         session.store.close(folder)
         raise
     session.view = view
+    if condstore or session.condstore:
+        session.enable_condstore()
     yield flags_and_permanent(view.keywords, read_only)
     yield b"* %d EXISTS\r\n* %d RECENT\r\n" % (len(view.messages), len(view.recent))
     for position, message in enumerate(view.messages):
@@ -32,7 +40,48 @@ def select(session: Session, command: Command) -> Running:
             break
     yield (b"* OK [UIDVALIDITY %d] UIDs valid\r\n* OK [UIDNEXT %d] The next UID\r\n"
            % (folder.uidvalidity, max(folder.uidnext, view.messages[-1].uid + 1 if view.messages else 1)))
+    yield b"* OK [HIGHESTMODSEQ %d] Highest\r\n" % highest if highest else b"* OK [NOMODSEQ] Nothing can be written down here\r\n"
+    if known and known[0] == folder.uidvalidity and highest:
+        yield from changed_since(view, known[1], known[2])
     return b"OK [READ-ONLY] Selected" if read_only else b"OK [READ-WRITE] Selected"
+
+
+def _highest(session: Session, folder: Any) -> Generator[Any, Any, int]:
+    """HIGHESTMODSEQ of a folder that has just been opened."""
+    try:
+        return (yield Job(lambda: folder.highestmodseq))
+    except BaseException:
+        session.store.close(folder)
+        raise
+
+
+def changed_since(view: View, modseq: int, known: Pairs | None) -> Generator[Any, Any, None]:
+    """What a client that was away has missed: UIDs that vanished, then flags of what came or changed.  RFC 7162 §3.2.5"""
+    vanished, changed = yield Job(lambda: (view.folder.vanished_since(modseq), view.folder.changed_since(modseq)))
+    yield vanished_earlier(view, vanished, known)
+    chosen = None if known is None else set(view.indexes(known, True))
+    for message in changed:
+        position = view.index(message.uid)
+        if position >= 0 and (chosen is None or position in chosen):
+            yield b"* %d FETCH (UID %d FLAGS (%b)%b)\r\n" % (position + 1, message.uid, view.flags(message), view.modseq(message))
+
+
+def vanished_earlier(view: View, vanished: Iterable[tuple[int, int]], known: Pairs | None) -> bytes:
+    """The reply that tells UIDs that went before, of those in known; never one that this session still has a number for."""
+    end = view.folder.uidnext - 1
+    wanted = [(1, end)] if known is None else [(min(pair), max(pair)) for pair in
+                                               [tuple(end if number == STAR else number for number in one) for one in known]]
+    pairs = sorted((max(a, c), min(b, d)) for a, b in vanished for c, d in wanted if max(a, c) <= min(b, d))
+    out: list[tuple[int, int]] = []
+    for first, last in pairs:
+        for message in view.messages[view.at_or_after(first):view.at_or_after(last + 1)]:
+            if first < message.uid:
+                out.append((first, message.uid - 1))
+            first = message.uid + 1
+        if first <= last:
+            out.append((first, last))
+    text = b",".join([b"%d" % a if a == b else b"%d:%d" % (a, b) for a, b in dict.fromkeys(out)])
+    return b"* VANISHED (EARLIER) %b\r\n" % text if text else b""
 
 
 def close(session: Session, command: Command) -> Running:
@@ -116,16 +165,30 @@ def status(session: Session, command: Command) -> Running:
 
 def _status_line(session: Session, name: str, items: tuple[bytes, ...]) -> Running:
     view = session.view
+    if b"HIGHESTMODSEQ" in items:
+        session.enable_condstore()
     if view is not None and view.name == name:
         yield Job(view.folder.sync)                 # what is told here must not disagree with what was announced
         yield view.announce()
         values = _count(view, items)
+        if b"HIGHESTMODSEQ" in items:
+            values[b"HIGHESTMODSEQ"] = yield Job(lambda: view.folder.highestmodseq)
     else:
         status = yield Job(lambda: session.store.status(name, size=b"SIZE" in items))
         values = {b"MESSAGES": status.messages, b"RECENT": status.recent, b"UIDNEXT": status.uidnext, b"UNSEEN": status.unseen,
                   b"UIDVALIDITY": status.uidvalidity, b"DELETED": status.deleted, b"SIZE": status.size or 0}
+        if b"HIGHESTMODSEQ" in items:
+            values[b"HIGHESTMODSEQ"] = yield Job(lambda: _highest_of(session, name))
     pairs = b" ".join([b"%b %d" % (item, values[item]) for item in dict.fromkeys(items)])
     return b"* STATUS %b (%b)\r\n" % (mailbox(name), pairs)
+
+
+def _highest_of(session: Session, name: str) -> int:
+    folder = session.store.open(name)
+    try:
+        return folder.highestmodseq
+    finally:
+        session.store.close(folder)
 
 
 def append(session: Session, command: Command) -> Running:

@@ -7,7 +7,8 @@ from pymta.proto.imap import fetch as fetching
 from pymta.proto.imap.fetchitem import FetchItem
 from pymta.proto.imap.grammar import Command
 from pymta.proto.imap.response import string, uid_set
-from pymta.proto.imap.search import Program
+from pymta.proto.imap.on_mailboxes import vanished_earlier
+from pymta.proto.imap.search import Program, asks_modseq
 from pymta.proto.imap.view import View
 from pymta.proto.imap.wants import OUT_HIGH_OCTETS, Job, Refusal, Running
 
@@ -42,7 +43,17 @@ def _chosen(session: Session, view: View, command: Command) -> list[int]:
 def fetch(session: Session, command: Command) -> Running:
     view = _selected(session)
     positions = _chosen(session, view, command)
-    items = command.args[1]
+    items, since, vanished = command.args[1:]
+    if vanished and not (command.uid and session.qresync):
+        return b"BAD VANISHED is for UID FETCH, after ENABLE QRESYNC"
+    if any(item.kind == "MODSEQ" for item in items):
+        session.enable_condstore()
+        yield Job(lambda: view.folder.highestmodseq)        # so that the numbers are there
+    if vanished:
+        yield vanished_earlier(view, (yield Job(lambda: view.folder.vanished_since(since))), command.args[0])
+    if since:
+        modseq_of = view.folder.modseq_of
+        positions = [position for position in positions if modseq_of(view.messages[position]) > since]
     if fetching.wants_entry(items):
         describing = yield Job(lambda: view.folder.describing([view.messages[position] for position in positions]))
         try:
@@ -58,7 +69,7 @@ def _fetch(session: Session, view: View, positions: list[int], items: tuple[Fetc
         return (yield from _fetch_rows(view, positions, fetching.row_plan(items, uid=uid), describing))
     marks_seen = not view.read_only and any(item.seen for item in items)
     plan = fetching.plan(items, uid=uid, flags=False)
-    plan_seen = fetching.plan(items, uid=uid, flags=True)      # for messages that become \Seen by being fetched
+    plan_seen = fetching.plan(items, uid=uid or session.qresync, flags=True, modseq=session.condstore)      # for messages that become \Seen by being fetched
     reads_all = fetching.reads_all(items)
     messages = view.messages                        # no EXPUNGE is told meanwhile: the numbers stand
     rows: list[bytes] = []
@@ -158,19 +169,33 @@ def _mark_seen(session: Session, view: View, messages: list[Any]) -> Generator[A
 def store(session: Session, command: Command) -> Running:
     view = _writable(session)
     positions = _chosen(session, view, command)
-    _, mode, silent, flags = command.args
+    _, mode, silent, flags, unchanged = command.args
     uids = [view.messages[position].uid for position in positions]
-    yield Job(lambda: view.folder.set_flags(uids, mode, flags, session))
+    modified: list[int] = []
+    if unchanged is None:
+        yield Job(lambda: view.folder.set_flags(uids, mode, flags, session))
+    else:
+        session.enable_condstore()
+        modified = yield Job(lambda: view.folder.set_flags_unchanged(uids, mode, flags, unchanged, session))
+        left_out = set(modified)
+        positions = [position for position in positions if view.messages[position].uid not in left_out]
     yield b"".join(view.new_keywords())
-    if not silent:
+    if not silent or session.condstore:
         for begin in range(0, len(positions), _ROWS_A_TURN):
             rows = []
             for position in positions[begin:begin + _ROWS_A_TURN]:
                 message = view.messages[position]
                 if not message.expunged:
-                    uid = b"UID %d " % message.uid if command.uid else b""
-                    rows.append(b"* %d FETCH (%bFLAGS (%b))\r\n" % (position + 1, uid, view.flags(message)))
+                    said = [b"UID %d" % message.uid] if command.uid or session.qresync else []
+                    if not silent:
+                        said.append(b"FLAGS (%b)" % view.flags(message))
+                    if session.condstore:
+                        said.append(b"MODSEQ (%d)" % view.folder.modseq_of(message))
+                    rows.append(b"* %d FETCH (%b)\r\n" % (position + 1, b" ".join(said)))
             yield b"".join(rows)
+    if modified:
+        numbers = modified if command.uid else [view.index(uid) + 1 for uid in modified]
+        return b"OK [MODIFIED %b] Some have changed since" % uid_set(numbers)
     if not command.uid and any(view.messages[position].expunged for position in positions):
         return _GONE
     return b"OK Done"
@@ -201,7 +226,7 @@ def copy(session: Session, command: Command) -> Running:
     code = b"[COPYUID %d %b %b]" % (uidvalidity, uid_set(old for old, _ in pairs), uid_set(new for _, new in pairs))
     if moves:
         yield b"* OK %b Moved\r\n" % code           # RFC 6851 §4.3: before the EXPUNGEs
-        return b"OK Moved"
+        return (yield from _removed(session, view, b"Moved"))
     return b"OK %b Copied" % code
 
 
@@ -215,7 +240,16 @@ def expunge(session: Session, command: Command) -> Running:
     if uids:
         gone = yield Job(lambda: view.folder.expunge(uids, session))
         session.setting.expunged(view.name, len(gone))
+        return (yield from _removed(session, view, b"Expunged"))
     return b"OK Expunged"
+
+
+def _removed(session: Session, view: View, text: bytes) -> Running:
+    """The tagged reply of what has taken messages away.  RFC 7162 §3.2.7"""
+    if not session.qresync:
+        return b"OK " + text
+    highest = yield Job(lambda: view.folder.highestmodseq)      # all up to it is in the view's queue, and told before the tagged reply
+    return b"OK [HIGHESTMODSEQ %d] %b" % (highest, text)
 
 
 def search(session: Session, command: Command) -> Running:
@@ -227,6 +261,10 @@ def search(session: Session, command: Command) -> Running:
         program = Program(key, recent=view.recent, positions=view.indexes, now=session.setting.now())
     except ValueError as error:
         return b"BAD " + str(error).encode("ascii")
+    modseq = asks_modseq(key)
+    if modseq:
+        session.enable_condstore()
+        yield Job(lambda: view.folder.highestmodseq)
     found: list[int] = []
     messages, test, folder = view.messages, program.test, view.folder
     turn = 20 if program.reads else _ROWS_A_TURN * 20
@@ -239,13 +277,22 @@ def search(session: Session, command: Command) -> Running:
         if position % turn == turn - 1:
             yield None
     if options is None:
-        yield b"* SEARCH%b\r\n" % b"".join([b" %d" % number for number in found])
+        highest = _highest_found(view, command, found) if modseq else b""
+        yield b"* SEARCH%b%b\r\n" % (b"".join([b" %d" % number for number in found]), b" (%b)" % highest if highest else b"")
     else:
-        yield _esearch(session, command, options, found)
+        told = found if options - {b"MIN", b"MAX"} else found[:1] * (b"MIN" in options) + found[-1:] * (b"MAX" in options)
+        yield _esearch(session, command, options, found, _highest_found(view, command, told) if modseq else b"")
     return b"OK Done"
 
 
-def _esearch(session: Session, command: Command, options: frozenset[bytes], found: list[int]) -> bytes:
+def _highest_found(view: View, command: Command, numbers: list[int]) -> bytes:
+    """RFC 7162 §3.1.5"""
+    if not numbers:
+        return b""
+    return b"MODSEQ %d" % max(view.folder.modseq_of(view.messages[view.index(number) if command.uid else number - 1]) for number in numbers)
+
+
+def _esearch(session: Session, command: Command, options: frozenset[bytes], found: list[int], modseq: bytes) -> bytes:
     """RFC 4731; the tag is a string: some clients insist."""
     out = b"* ESEARCH (TAG %b)" % string(command.tag) + (b" UID" if command.uid else b"")
     if found and b"MIN" in options:
@@ -256,4 +303,4 @@ def _esearch(session: Session, command: Command, options: frozenset[bytes], foun
         out += b" COUNT %d" % len(found)
     if found and b"ALL" in options:
         out += b" ALL " + uid_set(found)
-    return out + b"\r\n"
+    return out + (b" " + modseq if modseq else b"") + b"\r\n"

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from pymta.proto.imap.session import Session
 
 CAPABILITIES = (b"IMAP4rev1 LITERAL+ SASL-IR ID ENABLE IDLE NAMESPACE UIDPLUS UNSELECT MOVE CHILDREN SPECIAL-USE ESEARCH WITHIN "
-                b"LIST-EXTENDED LIST-STATUS STATUS=SIZE")
+                b"LIST-EXTENDED LIST-STATUS STATUS=SIZE CONDSTORE QRESYNC")
 
 
 def capability(session: Session, command: Command) -> Running:
@@ -39,7 +39,17 @@ def id_(session: Session, command: Command) -> Running:
 
 
 def enable(session: Session, command: Command) -> Running:
-    yield b"* ENABLED\r\n"                          # nothing that needs it is there yet
+    """RFC 5161, RFC 7162 §3.2.3: QRESYNC is CONDSTORE and more."""
+    names = command.args[0]
+    enabled = [name for name in (b"CONDSTORE", b"QRESYNC") if name in names]
+    yield b"* ENABLED%b\r\n" % b"".join([b" " + name for name in enabled])
+    if enabled:
+        first = not session.condstore
+        session.enable_condstore(qresync=b"QRESYNC" in enabled)
+        view = session.view
+        if first and view is not None:
+            highest = yield Job(lambda: view.folder.highestmodseq)
+            yield b"* OK [HIGHESTMODSEQ %d] Highest\r\n" % highest
     return b"OK Done"
 
 

@@ -53,6 +53,8 @@ class Program:
             case ("SEQ" | "UID", pairs):
                 chosen = set(self._positions(pairs, key[0] == "UID"))
                 return lambda position, source: position in chosen
+            case ("MODSEQ", modseq):
+                return lambda position, source: source.folder.modseq_of(source.message) >= modseq
             case ("LARGER", octets):
                 return lambda position, source: source.message.vsize > octets
             case ("SMALLER", octets):
@@ -90,6 +92,11 @@ class Program:
 
 def _cost(key: tuple) -> int:
     return max((_cost(one) for one in key[1:]), default=0) if key[0] in ("AND", "OR", "NOT") else _DEAR.get(key[0], 1)
+
+
+def asks_modseq(key: tuple) -> bool:
+    """Whether a key is about mod-sequences: then the reply tells them."""
+    return key[0] == "MODSEQ" or key[0] in ("AND", "OR", "NOT") and any(asks_modseq(one) for one in key[1:])
 
 
 def _header(source: Source, name: bytes) -> list[str]:

@@ -46,7 +46,7 @@ def _key(args: Args, charset: str) -> tuple:
     """One search-key as a tuple that begins with what kind it is:
 
     ("ALL",) ("AND", key...) ("OR", key, key) ("NOT", key) ("FLAG", flag, wanted) ("RECENT", wanted) ("NEW",) ("SEQ", pairs) ("UID", pairs)
-    ("HEADER", name, text) ("BODY", text) ("TEXT", text) ("BEFORE"..."SENTSINCE", date) ("LARGER", n) ("SMALLER", n)
+    ("HEADER", name, text) ("BODY", text) ("TEXT", text) ("BEFORE"..."SENTSINCE", date) ("LARGER", n) ("SMALLER", n) ("MODSEQ", n)
     ("YOUNGER", seconds) ("OLDER", seconds); texts are str
     """
     next = args.peek()
@@ -79,6 +79,15 @@ def _key(args: Args, charset: str) -> tuple:
             case b"KEYWORD" | b"UNKEYWORD":
                 args.space()
                 return "FLAG", args.flag(), word == b"KEYWORD"
+            case b"MODSEQ":
+                args.space()
+                if args.peek() == 34:                   # of one flag alone: we know only of all together, which is allowed
+                    args.string()
+                    args.space()
+                    if args.atom().upper() not in (b"PRIV", b"SHARED", b"ALL"):
+                        raise Bad("no such type of a flag")
+                    args.space()
+                return "MODSEQ", args.modseq()
             case b"UID":
                 args.space()
                 return "UID", args.set()

@@ -39,6 +39,7 @@ class Session:
         self.setting = setting
         self.view: View | None = None
         self.client_id: dict[bytes, bytes] = {}
+        self.condstore = self.qresync = False           # RFC 7162
         self.is_idle = False                            # between IDLE and DONE
         self._idle_tag = b""
         self._reader = Reader(setting.limits, said)
@@ -86,6 +87,13 @@ class Session:
         """From here on everything is told as it happens, until DONE."""
         self.is_idle = True
         self._idle_tag = tag
+
+    def enable_condstore(self, *, qresync: bool = False) -> None:
+        """From here on mod-sequences are told."""
+        self.condstore = True
+        self.qresync |= qresync
+        if self.view is not None:
+            self.view.condstore, self.view.qresync = True, self.qresync
 
     def end(self) -> None:
         """The command at work is the last."""

@@ -12,7 +12,7 @@ from operator import attrgetter
 from typing import Any, Callable, Iterable
 
 from pymta.proto.imap.grammar import STAR, Pairs
-from pymta.proto.imap.response import flag_list, flags_and_permanent
+from pymta.proto.imap.response import flag_list, flags_and_permanent, uid_set
 
 _uid = attrgetter("uid")
 _TEXTS_MAX = 1000
@@ -28,6 +28,7 @@ class View:
         self.owner = owner
         self.read_only = read_only
         self.wake = wake
+        self.condstore = self.qresync = False           # RFC 7162: tell mod-sequences; tell UIDs that vanished instead of numbers
         self._queue: deque[Any] = deque()
         self._gone: set[int] = set()
         self._flags: set[int] = set()
@@ -102,6 +103,10 @@ class View:
         at = bisect_left(self.messages, uid, key=_uid)
         return at if at < len(self.messages) and self.messages[at].uid == uid else -1
 
+    def at_or_after(self, uid: int) -> int:
+        """Position of the first message with this UID or a higher one."""
+        return bisect_left(self.messages, uid, key=_uid)
+
     # ---- what is to be told -------------------------------------------------------------------------------------------
     def announce(self, *, expunge: bool = True, flags: bool = True) -> bytes:
         """What happened since the last time, as untagged replies.  expunge: whether messages may vanish now."""
@@ -145,7 +150,11 @@ class View:
         self._flags -= gone
         self.recent -= gone
         positions = sorted(position for position in map(self.index, gone) if position >= 0)
-        out = [b"* %d EXPUNGE\r\n" % (position + 1 - before) for before, position in enumerate(positions)]
+        if self.qresync:
+            vanished = uid_set(self.messages[position].uid for position in positions)
+            out = [b"* VANISHED %b\r\n" % vanished] if positions else []
+        else:
+            out = [b"* %d EXPUNGE\r\n" % (position + 1 - before) for before, position in enumerate(positions)]
         if len(positions) < 20:
             for position in reversed(positions):
                 del self.messages[position]
@@ -158,7 +167,8 @@ class View:
         for uid in sorted(self._flags - self._gone):
             position = self.index(uid)
             if position >= 0:
-                out.append(b"* %d FETCH (UID %d FLAGS (%b))\r\n" % (position + 1, uid, self.flags(self.messages[position])))
+                out.append(b"* %d FETCH (UID %d FLAGS (%b)%b)\r\n" % (position + 1, uid, self.flags(self.messages[position]),
+                                                                       self.modseq(self.messages[position])))
         self._flags &= self._gone
         return out
 
@@ -167,6 +177,10 @@ class View:
         if len(self.keywords) != len(self.folder.keywords):
             self.keywords = list(self.folder.keywords)
             yield flags_and_permanent(self.keywords, self.read_only)
+
+    def modseq(self, message: Any) -> bytes:
+        """What stands behind flags that have changed."""
+        return b" MODSEQ (%d)" % self.folder.modseq_of(message) if self.condstore else b""
 
     def count(self) -> tuple[int, int]:
         """How many messages are unseen, and how many are deleted."""
