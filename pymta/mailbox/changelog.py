@@ -42,6 +42,12 @@ def state_of(message: Message) -> bytes:
     return letters_of(message.where[1])
 
 
+def _states(messages: list[Message]) -> list[bytes]:
+    infos = [message.where[1][len(message.base):] for message in messages]
+    known = {info: letters_of(info) for info in set(infos)}
+    return [known[info] for info in infos]
+
+
 class ChangeLog:
     """floor: nothing is known of before it; highest: what may be told as HIGHESTMODSEQ.  Every method wants folder.mutex."""
 
@@ -55,7 +61,8 @@ class ChangeLog:
         self._offset = 0
         self._gone: list[tuple[int, Ranges]] = []
         self._unseen: dict[int, tuple[int, bytes | None]] = {}  # UID -> (number, state) that others wrote down and we do not see yet
-        self._leasing = False
+        self._leasing = self._numbered = False
+        self.untouched = 0                              # a ceiling below which nobody has been told any number
 
     # ---- asking -------------------------------------------------------------------------------------------------------
     def modseq_of(self, message: Message) -> int:
@@ -71,6 +78,11 @@ class ChangeLog:
                 for first, last in ranges:
                     uids.update(range(first, last + 1))
         return format.ranges_of(sorted(uids))
+
+    def first_ceiling(self) -> list[bytes]:
+        """For a uidlist that is being made: what it has to say of the ceiling."""
+        self.untouched = int(clock.now()) + STRIDE
+        return [_KEY + b"%d" % self.untouched]
 
     # ---- the ceiling --------------------------------------------------------------------------------------------------
     def _ceiling(self) -> int:
@@ -108,22 +120,29 @@ class ChangeLog:
         if self.loaded:
             return
         try:
-            self.forget()
             self.folder.sync()                          # the ceiling, too, as it is now
-            self._open()
-            try:
-                state = self._read_all()
-                if state is not None:
-                    self._lease()
-                    self._catch_up(state)
-            finally:
-                self._unlock()
-            if state is None:
-                self._begin()
+            if not self._take_up():
+                with self.folder.lock:                  # of two who find no log, one begins it
+                    self.folder.sync_locked()
+                    if not self._take_up():
+                        self._begin()
             self.loaded = True
         except (OSError, Vanished) as error:
             log.event("trouble", mailbox=self.folder.directory, why=f"no mod-sequences: {error}")
             self.forget()
+
+    def _take_up(self) -> bool:
+        """Go on with the log that stands there; False if there is none that can be used."""
+        self.forget()
+        self._open()
+        try:
+            state = self._read_all()
+            if state is not None:
+                self._lease()
+                self._catch_up(state)
+            return state is not None
+        finally:
+            self._unlock()
 
     def _open(self) -> None:
         """Open and lock the log that stands there, if one does."""
@@ -179,20 +198,23 @@ class ChangeLog:
             state.update(dict.fromkeys(range(first, last + 1), told))
 
     def _begin(self) -> None:
-        """A new log, with everything as it stands, above all that was ever told."""
+        """A new log, with everything as it stands, above all that was ever told.  Wants folder.lock."""
         folder = self.folder
         self.forget()
-        self._last = self._ceiling() or int(clock.now())
-        self._lease()
-        ceiling = self._ceiling()
-        self.floor = ceiling - STRIDE + 1
-        by_info: dict[bytes, list[int]] = {}
-        for message in folder.messages:
-            by_info.setdefault(state_of(message), []).append(message.uid)
-            if hasattr(message, "modseq"):
-                del message.modseq
+        if not self.untouched or self._ceiling() != self.untouched:
+            self._last = self._ceiling() or int(clock.now())
+            self._lease()
+        self.untouched = 0
+        self.floor = self._ceiling() - STRIDE + 1
+        by_state: dict[bytes, list[int]] = {}
+        for message, state in zip(folder.messages, _states(folder.messages)):
+            by_state.setdefault(state, []).append(message.uid)
+        self._strip()
         now = int(clock.now())
-        lines = [format.encode(Line(self.floor, now, info, format.ranges_of(uids))) for info, uids in by_info.items()]
+        states = sorted(by_state, key=lambda state: -len(by_state[state]))
+        if states:                                      # most are like the first: say so of all, and then which are not
+            by_state[states[0]] = [message.uid for message in folder.messages]
+        lines = [format.encode(Line(self.floor, now, state, format.ranges_of(by_state[state]))) for state in states]
         durable.replace(self.path, b"".join([format.head(folder.uidvalidity, boot_id() or b"-", self.floor), *lines]), 0o600)
         self._fd = os.open(self.path, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
         self._offset = os.fstat(self._fd).st_size
@@ -202,14 +224,17 @@ class ChangeLog:
         """Compare what the log says with what is there."""
         changed: dict[bytes | None, list[int]] = {}
         differing: list[Message] = []
-        for message in self.folder.messages:
-            modseq, info = state.pop(message.uid, (0, GONE))
-            if info != state_of(message):
-                changed.setdefault(state_of(message), []).append(message.uid)
+        self._strip()
+        messages, floor, nothing = self.folder.messages, self.floor, (0, GONE)
+        for message, now in zip(messages, _states(messages)):
+            modseq, info = state.get(message.uid, nothing)
+            if info != now:
+                changed.setdefault(now, []).append(message.uid)
                 differing.append(message)
-            elif modseq != self.floor or hasattr(message, "modseq"):
+            elif modseq != floor:
                 message.modseq = modseq
-        gone = sorted(uid for uid, (_, info) in state.items() if info is not GONE)
+        get = self.folder.get
+        gone = sorted(uid for uid in state if get(uid) is None and state[uid][1] is not GONE) if len(state) > len(messages) or changed else []
         if gone:
             changed[GONE] = gone
         if changed:
@@ -217,6 +242,14 @@ class ChangeLog:
             for message in differing:
                 message.modseq = modseq
         self.highest = self._last
+
+    def _strip(self) -> None:
+        """Take away numbers of another log."""
+        if self._numbered:
+            for message in self.folder.messages:
+                if hasattr(message, "modseq"):
+                    del message.modseq
+        self._numbered = True
 
     # ---- writing ------------------------------------------------------------------------------------------------------
     def record(self, changes: Changes) -> None:

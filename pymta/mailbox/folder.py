@@ -367,6 +367,7 @@ class Folder:
             log.event("trouble", file=self.uidlist.path, why=why, remedy="a new UIDVALIDITY; clients fetch again")
         made = None if why else self.uidlist.adopt_courier()
         self.uidlist.list = made or uidlist.Uidlist(next_uidvalidity(self.root))
+        self.uidlist.list.more += self.changelog.first_ceiling()
         self.uidlist.rewrite()
         self._check_identity()
 
