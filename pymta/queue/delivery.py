@@ -84,7 +84,8 @@ def by_rename(path: str, fd: int, envelope: Envelope, maildir: str, folders: tup
 
 def prepare(copies: list[Copy]) -> None:
     """Step one for each copy without an outcome.  Sets outcome on those that ended: delivered before the crash, or refused."""
-    directories = set()
+    directories: set[str] = set()
+    written: list[Copy] = []
     rooms: dict[str, int] = {}                          # Maildir -> what is left when those before this copy have come
     for copy in copies:
         recipient = copy.envelope.recipients[copy.number]
@@ -103,9 +104,16 @@ def prepare(copies: list[Copy]) -> None:
                 copy.outcome = refused
             else:
                 _write(copy, recipient)
-                directories.add(f"{copy.maildir}/tmp")
+                written.append(copy)
         except OSError as error:
             copy.outcome = refusal(error, copy.maildir)
+    for copy in written:                                # not each at once: the first commits the file system's journal for them all
+        try:
+            durable.sync_file(copy.tmp)
+            directories.add(f"{copy.maildir}/tmp")
+        except OSError as error:
+            copy.outcome = refusal(error, copy.maildir)
+            _discard(copy)
     for directory in directories:
         try:
             durable.sync_dir(directory)
@@ -138,11 +146,8 @@ def _lines_of_head(copy: Copy) -> int:
 
 
 def _write(copy: Copy, recipient: Recipient) -> None:
-    """Maildir/tmp/KEY: the message below an envelope with this recipient only (nobody learns of the others)."""
-    try:
-        durable.unlink_if_there(copy.tmp)
-    except OSError:
-        pass
+    """Maildir/tmp/KEY, not yet synced: the message below an envelope with this recipient only (nobody learns of the others)."""
+    _discard(copy)
     if not os.path.isdir(f"{copy.maildir}/tmp") or not os.path.isdir(f"{copy.maildir}/new"):
         _make(copy.maildir, copy.folders)
     file = durable.File(copy.tmp, 0o600)
@@ -159,11 +164,18 @@ def _write(copy: Copy, recipient: Recipient) -> None:
             crc, lines = queuefile.crc32(chunk, crc), lines + chunk.count(b"\n")
             at += len(chunk)
         file.rewrite(0, queuefile.seal(head, envelope.size_octets - envelope.head_octets, lines, crc))
-        file.sync()
+        file.start_sync()
     except BaseException:
         file.discard()
         raise
     file.close()
+
+
+def _discard(copy: Copy) -> None:
+    try:
+        durable.unlink_if_there(copy.tmp)
+    except OSError:
+        pass
 
 
 def publish(copies: list[Copy]) -> None:

@@ -66,6 +66,20 @@ def test_a_copy_that_waits_to_be_published_stays_young(box):
     assert len(box.mail("alice")) == len(box.mail("bob")) == 1
 
 
+def test_the_copies_of_a_batch_are_all_written_before_the_first_is_synced(box, monkeypatch):
+    """One commit of the file system's journal then serves them all."""
+    calls = []
+    for number in range(3):
+        box.accept(b"ann@client.example", [b"team@example.test"])
+    runner = box.runner()
+    runner.start()
+    local = box.local()
+    monkeypatch.setattr(durable, "tap", lambda kind, path, *more: calls.append(kind) if "/Maildir/tmp/" in str(path) else None)
+    local.look()
+    assert [kind for kind in calls if kind in ("create", "sync_file")] == ["create"] * 6 + ["sync_file"] * 6
+    assert len(box.mail("alice")) == len(box.mail("bob")) == 3
+
+
 def test_several_recipients_get_a_copy_each_that_names_nobody_else(box):
     box.accept(b"ann@client.example", [b"team@example.test", b"carol@example.test"])
     run(box)
