@@ -134,6 +134,10 @@ class Folder:
     def highestmodseq(self) -> int:
         return self.modseqs
 
+    def count_flags(self, messages: Iterable[Message]) -> tuple[int, int]:
+        flags = [message.flags for message in messages]
+        return sum("\\Seen" not in one for one in flags), sum("\\Deleted" in one for one in flags)
+
     def modseq_of(self, message: Message) -> int:
         return message.modseq
 
@@ -166,6 +170,9 @@ class Describing:
     def some(self, messages: list[Message]) -> list[Entry | None]:
         return [None if message.expunged and message.uid not in self.folder.limbo else describe(message.uid, message.data, message.internaldate)
                 for message in messages]
+
+    def texts(self, messages: list[Message], which: str) -> list[bytes | None]:
+        return [entry and getattr(entry, which) for entry in self.some(messages)]
 
     def close(self) -> None:
         pass

@@ -48,6 +48,14 @@ class Describing:
                 self._files.add(made, self._folder.uidvalidity)
         return found
 
+    def texts(self, messages: Sequence[Message], which: str) -> list[bytes | None]:
+        """One field of the entries ("envelope" or "bodystructure")."""
+        if self._children is None:
+            self._files.refresh(self._folder.uidvalidity)
+            if (found := self._files.texts(messages, which)) is not None:
+                return [*found]
+        return [None if entry is None else getattr(entry, which) for entry in self.some(messages)]
+
     def _take(self, uid: int) -> None:
         """What the children have read up to this UID goes into the index."""
         assert self._children is not None

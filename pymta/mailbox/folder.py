@@ -15,7 +15,9 @@ from __future__ import annotations
 import gc
 import os
 import threading
-from collections.abc import Callable, Iterable, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from itertools import islice, repeat
 from typing import Any, TypeVar
 
@@ -100,6 +102,12 @@ class Folder:
     def get(self, uid: int) -> Message | None:
         """The message with this UID, None if it is not there (any more)."""
         return self._by_uid.get(uid)
+
+    def count_flags(self, messages: Iterable[Message]) -> tuple[int, int]:
+        """How many of these are unseen, and how many are deleted."""
+        kinds = Counter([message.where[1][len(message.base):] for message in messages])     # there are few, and counting them is fast
+        letters = [(maildir.letters_of(info), count) for info, count in kinds.items()]
+        return sum(count for some, count in letters if b"S" not in some), sum(count for some, count in letters if b"T" in some)
 
     def flags_of(self, message: Message) -> frozenset[str]:
         info = message.where[1][len(message.base):]
@@ -214,13 +222,8 @@ class Folder:
         """Files and uidlist as they are now; files without a UID are in _unknown afterwards."""
         if self._built:
             return self._look_on(changes)
-        collecting = gc.isenabled()
-        gc.disable()                                    # nothing read here is garbage, and looking for it takes half as long again
-        try:
+        with _no_collecting():
             self._look_on(changes)
-        finally:
-            if collecting:
-                gc.enable()
 
     def _look_on(self, changes: Changes) -> None:
         touched = self.scanner.look()
@@ -317,6 +320,8 @@ class Folder:
 
     def _arrive(self, pairs: Iterable[tuple[int, bytes]], changes: Changes) -> None:
         """Files with their UIDs, ascending and above all that were told."""
+        if not self.messages and not self.changelog.loaded:
+            return self._arrive_first(list(pairs), changes)
         for uid, base in pairs:
             message = Message(self, uid, base, self.scanner.names[base])
             self._by_base[base] = message
@@ -329,6 +334,18 @@ class Folder:
         if self.uidlist.list:
             self._top = max(self._top, self.messages[-1].uid if self.messages else 0)
 
+    def _arrive_first(self, pairs: list[tuple[int, bytes]], changes: Changes) -> None:
+        """The same where nothing was before: a folder that is new to us may be big."""
+        names = self.scanner.names
+        self.messages = [Message(self, uid, base, names[base]) for uid, base in pairs]
+        self._by_base = {message.base: message for message in self.messages}
+        self._by_uid = {message.uid: message for message in self.messages}
+        self.in_new.update([message.uid for message in self.messages if message.where[0]])
+        self._unknown.difference_update(self._by_base)
+        changes.arrived += self.messages
+        if self.uidlist.list and self.messages:
+            self._top = max(self._top, self.messages[-1].uid)
+
     def _take_known(self, changes: Changes) -> None:
         """Files to which somebody else gave a UID."""
         uids = self.uidlist.list.uids if self.uidlist.list else {}
@@ -339,7 +356,7 @@ class Folder:
         if not self._unknown and self.uidlist.list:
             return
         try:
-            with self.lock:
+            with self.lock, _no_collecting():
                 self._look(changes)
                 self.settle_locked(changes)
         except Vanished:
@@ -574,6 +591,18 @@ class Folder:
         _sweep(os.path.join(self.directory, b"tmp"), now - TMP_KEEP_S)
         if any(base in self.scanner.names for base in self.scanner.twins):
             actions.part_twins(self, now - TWIN_QUIET_S)
+
+
+@contextmanager
+def _no_collecting() -> Iterator[None]:
+    """While a folder is read: nothing of it is garbage, and looking for it takes half as long again."""
+    collecting = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if collecting:
+            gc.enable()
 
 
 def _there(path: bytes) -> bytes:

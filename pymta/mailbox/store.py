@@ -303,11 +303,7 @@ def _status(folder: Folder, size: bool) -> Status:
 
 def _count(folder: Folder, size: bool) -> Status:
     messages = folder.messages
-    unseen = deleted = 0
-    for message in messages:
-        flags = message.flags
-        unseen += "\\Seen" not in flags
-        deleted += "\\Deleted" in flags
+    unseen, deleted = folder.count_flags(messages)
     return Status(len(messages), len(folder.in_new), unseen, deleted, folder.uidnext, folder.uidvalidity, folder.guid,
                   sum(message.vsize for message in messages) if size else None)
 

@@ -124,7 +124,7 @@ def test_our_keys_survive_dovecot(path):
     with Dovecot(path) as dovecot:
         dovecot.view()
     inbox.sync()
-    assert inbox.uidlist.list.more == [b"M1000"] and inbox.get(2).flags == {"\\Seen", "red", "blue"}
+    assert inbox.uidlist.list.more[-1:] == [b"M1000"] and inbox.get(2).flags == {"\\Seen", "red", "blue"}
     store.close(inbox)
 
 

@@ -73,6 +73,19 @@ def test_second_time_no_message_is_read(folder, monkeypatch):
     other.forget()
 
 
+def test_texts_are_those_of_the_entries(folder):
+    asked = describing.Describing(folder, folder.messages)
+    for _ in range(3):
+        for which in ("envelope", "bodystructure"):
+            assert asked.texts(folder.messages, which) == [getattr(entry, which) for entry in ask(folder)]
+            assert asked.texts(folder.messages[20:3:-3], which) == [getattr(entry, which) for entry in ask(folder)[20:3:-3]]
+        folder.append(text(len(folder.messages)))
+    assert folder.index.texts(folder.messages, "envelope") is None
+    os.unlink(os.path.join(folder.directory, TEXT_NAME))
+    asked.close()
+    assert right(folder, ask(folder))
+
+
 def test_children_read_what_one_process_reads(folder, monkeypatch):
     alone = ask(folder)
     folder.index.drop()

@@ -91,10 +91,6 @@ def row_plan(items: tuple[FetchItem, ...], *, uid: bool) -> Row:
         return lambda number, message, flags, entry: b"* %d FETCH (UID %d FLAGS (%b))\r\n" % (number, message.uid, flags)
     if kinds == {"FLAGS"}:
         return lambda number, message, flags, entry: b"* %d FETCH (FLAGS (%b))\r\n" % (number, flags)
-    if kinds == {"ENVELOPE"}:
-        return lambda number, message, flags, entry: b"* %d FETCH (ENVELOPE %b)\r\n" % (number, entry.envelope)
-    if kinds == {"BODYSTRUCTURE"}:
-        return lambda number, message, flags, entry: b"* %d FETCH (BODYSTRUCTURE %b)\r\n" % (number, entry.bodystructure)
     parts = [say for kind, say in (_OF_ENTRY if kinds & _DESCRIBED else _LIGHT).items() if kind in kinds]
     return lambda number, message, flags, entry: b"* %d FETCH (%b)\r\n" % (
         number, b" ".join([part(message, flags, entry) for part in parts]))
@@ -114,6 +110,20 @@ _OF_ENTRY: dict[str, Callable[[Any, bytes, Any], bytes]] = {
     "ENVELOPE": lambda message, flags, entry: b"ENVELOPE " + entry.envelope,
     "BODYSTRUCTURE": lambda message, flags, entry: b"BODYSTRUCTURE " + entry.bodystructure,
 }
+
+
+def text_plan(items: tuple[FetchItem, ...], *, uid: bool) -> tuple[str, Callable[[int, int, bytes], bytes]] | None:
+    """Where one text of the index is all that is asked: (which, how to say it of (number, UID, text))."""
+    kinds = {item.kind for item in items} | ({"UID"} if uid else set())
+    with_uid = "UID" in kinds
+    if len(kinds) != 1 + with_uid or not kinds & _DESCRIBED:
+        return None
+    (kind,) = kinds & _DESCRIBED
+    if with_uid:
+        form = b"* %%d FETCH (UID %%d %b %%b)\r\n" % kind.encode()
+        return kind.lower(), lambda number, uid, text: form % (number, uid, text)
+    form = b"* %%d FETCH (%b %%b)\r\n" % kind.encode()
+    return kind.lower(), lambda number, uid, text: form % (number, text)
 
 
 def wants_entry(items: tuple[FetchItem, ...]) -> bool:

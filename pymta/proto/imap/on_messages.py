@@ -65,6 +65,8 @@ def fetch(session: Session, command: Command) -> Running:
 
 def _fetch(session: Session, view: View, positions: list[int], items: tuple[FetchItem, ...], uid: bool, describing: Any) -> Running:
     """describing: knows ENVELOPE and BODYSTRUCTURE, None where nobody asks for them."""
+    if text := fetching.text_plan(items, uid=uid):
+        return (yield from _fetch_texts(view, positions, *text, describing))
     if fetching.is_row(items):
         return (yield from _fetch_rows(view, positions, fetching.row_plan(items, uid=uid), describing))
     marks_seen = not view.read_only and any(item.seen for item in items)
@@ -123,6 +125,20 @@ def _fetch_rows(view: View, positions: list[int], row: fetching.Row, describing:
 
 
 _NO_ENTRY = object()
+
+
+def _fetch_texts(view: View, positions: list[int], which: str, say: Any, describing: Any) -> Running:
+    """FETCH of one text that the index holds."""
+    messages = view.messages
+    missing = False
+    for begin in range(0, len(positions), _ROWS_A_TURN):
+        some = positions[begin:begin + _ROWS_A_TURN]
+        asked = [messages[position] for position in some]
+        texts = yield Job(lambda: describing.texts(asked, which))
+        missing |= None in texts
+        yield b"".join([say(position + 1, message.uid, text) for position, message, text in zip(some, asked, texts) if text is not None])
+        yield None
+    return _GONE if missing else b"OK Done"
 
 
 def _big(session: Session, view: View, message: Any) -> fetching.Source | None:

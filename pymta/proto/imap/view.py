@@ -7,7 +7,7 @@ the RFC lets an EXPUNGE stand: never in answer to FETCH, STORE and SEARCH withou
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from collections import Counter, deque
+from collections import deque
 from operator import attrgetter
 from typing import Any, Callable, Iterable
 
@@ -186,7 +186,7 @@ class View:
         """How many messages are unseen, and how many are deleted."""
         stamp = self.folder.version, len(self.messages)
         if self._counted[0] != stamp:
-            self._counted = stamp, _count(self.messages)
+            self._counted = stamp, self.folder.count_flags(self.messages)
         return self._counted[1]
 
     def flags(self, message: Any) -> bytes:
@@ -200,9 +200,3 @@ class View:
         if self.recent and message.uid in self.recent:
             return b"\\Recent " + text if text else b"\\Recent"
         return text
-
-
-def _count(messages: list[Any]) -> tuple[int, int]:
-    kinds = Counter([message.flags for message in messages])            # there are few, and counting them is fast
-    return (sum([count for flags, count in kinds.items() if "\\Seen" not in flags]),
-            sum([count for flags, count in kinds.items() if "\\Deleted" in flags]))
