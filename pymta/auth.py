@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 import socket
 from collections import deque
 from dataclasses import astuple, dataclass
@@ -24,6 +23,7 @@ from typing import TYPE_CHECKING
 
 from pymta import log
 from pymta.accounts import Accounts, Mailbox
+from pymta.line import Line, close_all
 from pymta.login import Checker, Trouble
 from pymta.settings import Settings
 
@@ -52,13 +52,9 @@ class Passwords:
 
     def __init__(self, worker: "Worker", helper: str = "auth") -> None:
         self._loop = worker.loop
-        self._fd = -1
-        self._sock: socket.socket | None = None
-        self._in = b""
-        self._out: deque[tuple[bytes, list[int]]] = deque()         # what is to be said, and the descriptor that goes with it
         self._asked: dict[str, asyncio.Future[Mailbox | None]] = {}
         self._number = 0
-        self._connect(worker.helper(helper, self._connect))
+        self._line = Line(worker, helper, self._heard, self._gone)
 
     async def check(self, name: str, password: str, *, peer: str, service: str) -> Login | None:
         """Who it is, or None where name and password do not belong together (the answer may be delayed on purpose).
@@ -82,79 +78,28 @@ class Passwords:
     # ---- inside -------------------------------------------------------------------------------------------------------
     async def _ask(self, name: str, password: str, peer: str, service: str, facts: dict[str, object] | None,
                    descriptors: list[int]) -> Mailbox | None:
-        if self._sock is None or len(self._asked) >= MAX_IN_FLIGHT:
-            _close(descriptors)
-            raise Trouble("the password child is away" if self._sock is None else "too many logins at a time")
+        if self._line.away or len(self._asked) >= MAX_IN_FLIGHT:
+            close_all(descriptors)
+            raise Trouble("the password child is away" if self._line.away else "too many logins at a time")
         self._number += 1
         id = str(self._number)
         answer = self._asked[id] = self._loop.create_future()
         question = {"id": id, "name": name[:_TEXT_MAX_CHARS], "password": password[:_TEXT_MAX_CHARS], "ip": peer, "service": service,
                     "facts": facts}
         try:
-            self._say(json.dumps(question).encode("ascii") + b"\n", descriptors)
+            self._line.say(json.dumps(question).encode("ascii") + b"\n", descriptors)
             return await asyncio.wait_for(answer, _ANSWER_S)
         except TimeoutError:
             raise Trouble("the password child does not answer") from None
         finally:
             self._asked.pop(id, None)
 
-    def _connect(self, sock: socket.socket) -> None:
-        self._drop()
-        sock.setblocking(False)
-        self._sock, self._fd = sock, sock.fileno()
-        self._loop.add_reader(self._fd, self._readable)
-
-    def _drop(self) -> None:
-        """The helper is gone: nobody who waits will get an answer."""
-        if self._sock is None:
-            return
-        self._sock = None
-        self._loop.remove_reader(self._fd)
-        self._loop.remove_writer(self._fd)
-        self._in = b""
-        for _, descriptors in self._out:
-            _close(descriptors)
-        self._out.clear()
+    def _gone(self) -> None:
         for answer in self._asked.values():
             if not answer.done():
                 answer.set_exception(Trouble("the password child ended"))
 
-    def _say(self, data: bytes, descriptors: list[int]) -> None:
-        self._out.append((data, descriptors))
-        if len(self._out) == 1:
-            self._writable()
-
-    def _writable(self) -> None:
-        assert self._sock is not None
-        while self._out:
-            data, descriptors = self._out[0]
-            try:
-                sent = socket.send_fds(self._sock, [data], descriptors) if descriptors else self._sock.send(data)
-            except BlockingIOError:
-                self._loop.add_writer(self._fd, self._writable)
-                return
-            except OSError:
-                self._drop()
-                return
-            _close(descriptors)                         # they went with the first octet
-            if sent < len(data):
-                self._out[0] = data[sent:], []
-            else:
-                self._out.popleft()
-        self._loop.remove_writer(self._fd)
-
-    def _readable(self) -> None:
-        assert self._sock is not None
-        try:
-            data = self._sock.recv(_LINE_MAX_OCTETS)
-        except BlockingIOError:
-            return
-        except OSError:
-            data = b""
-        if not data:
-            self._drop()
-            return
-        *lines, self._in = (self._in + data).split(b"\n")
+    def _heard(self, lines: list[bytes]) -> None:
         for line in lines:
             reply = json.loads(line)
             answer = self._asked.get(reply["id"])
@@ -164,11 +109,6 @@ class Passwords:
                 answer.set_exception(Trouble(reply["trouble"]))
             else:
                 answer.set_result(Mailbox(*reply["mailbox"]) if reply["mailbox"] else None)
-
-
-def _close(descriptors: list[int]) -> None:
-    for descriptor in descriptors:
-        os.close(descriptor)
 
 
 def helper_main(settings: Settings, clients: "Clients", starter: socket.socket | None = None) -> None:
@@ -234,7 +174,7 @@ class _Helper:
             log.bug("passwords", error)
             answer["trouble"] = "unexpected trouble"
         finally:
-            _close(descriptors)
+            close_all(descriptors)
         worker.say(json.dumps(answer).encode("ascii") + b"\n")
 
     def _hand_on(self, mailbox: Mailbox, facts: object, descriptors: list[int]) -> None:
@@ -309,5 +249,5 @@ class _Worker:
         self._loop.remove_writer(self._fd)
         self._sock.close()
         self._sock = None
-        _close(list(self.descriptors))
+        close_all(list(self.descriptors))
         self.descriptors.clear()

@@ -13,6 +13,7 @@ within an hour or a day is in memory only and begins anew with the daemon; conta
 from __future__ import annotations
 
 import asyncio
+import errno
 import json
 import os
 import select
@@ -23,6 +24,7 @@ from typing import TYPE_CHECKING
 
 from pymta import clock, durable, log
 from pymta.formats import contacts
+from pymta.line import Line
 from pymta.settings import Settings
 
 if TYPE_CHECKING:
@@ -119,66 +121,24 @@ def _words(time_s: float) -> str:
 class Limits:
     def __init__(self, worker: "Worker", helper: str = "limits") -> None:
         self._loop = worker.loop
-        self._sock: socket.socket | None = None
-        self._in = self._out = b""
         self._asked: deque[asyncio.Future[Verdict]] = deque()
-        self._connect(worker.helper(helper, self._connect))
+        self._line = Line(worker, helper, self._heard, self._gone)
 
     async def ask(self, login: str, recipient: bytes) -> Verdict:
         """Whether login may write to recipient, which counts as done.  Raises OSError while the child is away."""
-        if self._sock is None:
-            raise OSError(11, "the child that counts is away")
+        if self._line.away:
+            raise OSError(errno.EAGAIN, "the child that counts is away")
         answer: asyncio.Future[Verdict] = self._loop.create_future()
         self._asked.append(answer)
-        idle = not self._out
-        self._out += json.dumps([login, contacts.key(recipient)]).encode("ascii") + b"\n"
-        if idle:
-            self._writable()
+        self._line.say(json.dumps([login, contacts.key(recipient)]).encode("ascii") + b"\n")
         return await answer
 
-    def _connect(self, sock: socket.socket) -> None:
-        self._drop()
-        sock.setblocking(False)
-        self._sock = sock
-        self._loop.add_reader(sock.fileno(), self._readable)
-
-    def _drop(self) -> None:
-        if self._sock is None:
-            return
-        sock, self._sock = self._sock, None
-        self._loop.remove_reader(sock.fileno())
-        self._loop.remove_writer(sock.fileno())
-        self._in = self._out = b""
+    def _gone(self) -> None:
         while self._asked:
             if not (answer := self._asked.popleft()).done():
-                answer.set_exception(OSError(11, "the child that counts ended"))
+                answer.set_exception(OSError(errno.EAGAIN, "the child that counts ended"))
 
-    def _writable(self) -> None:
-        assert self._sock is not None
-        try:
-            self._out = self._out[self._sock.send(self._out):]
-        except BlockingIOError:
-            pass
-        except OSError:
-            self._drop()
-            return
-        if self._out:
-            self._loop.add_writer(self._sock.fileno(), self._writable)
-        else:
-            self._loop.remove_writer(self._sock.fileno())
-
-    def _readable(self) -> None:
-        assert self._sock is not None
-        try:
-            data = self._sock.recv(_CHUNK_OCTETS)
-        except BlockingIOError:
-            return
-        except OSError:
-            data = b""
-        if not data:
-            self._drop()
-            return
-        *lines, self._in = (self._in + data).split(b"\n")
+    def _heard(self, lines: list[bytes]) -> None:
         for line in lines:
             answer = self._asked.popleft()
             if not answer.done():

@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING
 
 from pymta import clock, durable
 from pymta.formats import queuefile
+from pymta.line import Line
 from pymta.queue import intake
 from pymta.settings import Settings
 
@@ -42,11 +43,9 @@ class Committer:
         self.syncfs = syncfs
         self.ids = queuefile.Ids()
         self._loop = worker.loop
-        self._sock: socket.socket | None = None
-        self._in = self._out = b""
         self._ready: list[bytes] = []                   # names that this turn of the loop has finished
         self._asked: dict[bytes, tuple[intake.Draft, asyncio.Future[None]]] = {}
-        self._connect(worker.helper(helper, self._connect))
+        self._line = Line(worker, helper, self._heard, self._gone)
 
     def draft(self, envelope: queuefile.Envelope, *, held: bool = False) -> intake.Draft:
         """A new draft; the envelope must have its recipients.  It gets its id here if it has none.  held: for the admin to decide."""
@@ -57,7 +56,7 @@ class Committer:
     def submit(self, draft: intake.Draft) -> asyncio.Future[None]:
         """Done when the message is on disk and in new/.  Raises OSError, now or from the future: then nothing was taken."""
         try:
-            if self._sock is None:
+            if self._line.away:
                 raise OSError(errno.EAGAIN, "the child that commits is away")
             draft.finish()
             if not self.syncfs:
@@ -75,20 +74,7 @@ class Committer:
         return future
 
     # ---- inside -------------------------------------------------------------------------------------------------------
-    def _connect(self, sock: socket.socket) -> None:
-        self._drop()
-        sock.setblocking(False)
-        self._sock = sock
-        self._loop.add_reader(sock.fileno(), self._readable)
-
-    def _drop(self) -> None:
-        """The child is gone."""
-        if self._sock is None:
-            return
-        sock, self._sock = self._sock, None
-        self._loop.remove_reader(sock.fileno())
-        self._loop.remove_writer(sock.fileno())
-        self._in = self._out = b""
+    def _gone(self) -> None:
         self._ready.clear()
         asked, self._asked = self._asked, {}
         for draft, future in asked.values():
@@ -101,42 +87,13 @@ class Committer:
                 future.set_exception(OSError(errno.EAGAIN, "the child that commits ended"))
 
     def _flush(self) -> None:
-        if self._sock is None or not self._ready:
-            return
-        idle = not self._out
-        self._out += b" ".join(self._ready) + b"\n"
-        self._ready.clear()
-        if idle:
-            self._writable()
+        if self._ready:
+            self._line.say(b" ".join(self._ready) + b"\n")
+            self._ready.clear()
 
-    def _writable(self) -> None:
-        assert self._sock is not None
-        try:
-            self._out = self._out[self._sock.send(self._out):]
-        except BlockingIOError:
-            pass
-        except OSError:
-            self._drop()
-            return
-        if self._out:
-            self._loop.add_writer(self._sock.fileno(), self._writable)
-        else:
-            self._loop.remove_writer(self._sock.fileno())
-
-    def _readable(self) -> None:
-        assert self._sock is not None
-        try:
-            data = self._sock.recv(_CHUNK_OCTETS)
-        except BlockingIOError:
-            return
-        except OSError:
-            data = b""
-        if not data:
-            self._drop()
-            return
-        whole, newline, self._in = (self._in + data).rpartition(b"\n")
-        words = whole.split()
-        for name, number in zip(words[::2], words[1::2]):
+    def _heard(self, lines: list[bytes]) -> None:
+        for line in lines:
+            name, number = line.split()
             _, future = self._asked.pop(name)
             if future.done():
                 continue                                # nobody waits for it any more; the message is taken all the same

@@ -284,8 +284,8 @@ def talk(etc, conversation):
         finally:
             clients.ours.close()
             await task
-            sock = ours._sock
-            ours._drop()
+            sock = ours._line._sock
+            ours._line.drop()
             if sock:
                 sock.close()
             clients.theirs.close()
@@ -334,7 +334,7 @@ def test_questions_are_bounded_and_one_given_up_is_forgotten(etc, monkeypatch):
         await asyncio.gather(*waiting, return_exceptions=True)
         other.close()
         left = len(ours._asked)
-        ours._drop()
+        ours._line.drop()
         one.close()
         worker.again(clients.add())
         return left
@@ -394,7 +394,7 @@ def test_a_session_travels_with_its_question(etc):
             starter.recv(100)
         clients.ours.close()
         await task
-        for sock in (answers[0][1], answers[2][1], starter, theirs, ours._sock, clients.theirs):
+        for sock in (answers[0][1], answers[2][1], starter, theirs, ours._line._sock, clients.theirs):
             sock.close()
     before = len(os.listdir("/proc/self/fd"))
     asyncio.run(run())

@@ -82,7 +82,7 @@ def run(clients: Clients, scenario, workers: int = 1, syncfs: bool = False) -> N
             ends.append(committer.Committer(Worker(ours), INTAKE, "commit", syncfs=syncfs))
         await asyncio.wait_for(scenario(*ends), 20)
         for end in ends:
-            end._drop()
+            end._line.drop()
     asyncio.run(main())
 
 
@@ -155,6 +155,6 @@ def test_a_child_that_dies(spool: str) -> None:
         assert not future.done()
         theirs.send(b"\n")
         await asyncio.wait_for(future, 10)
-        end._drop()
+        end._line.drop()
         theirs.close()
     asyncio.run(main())
