@@ -137,7 +137,13 @@ class Runner:
             self.hold(path, _STRANGERS)
         elif LATER in name:
             self._wait_for_release(path)
-        elif name.endswith(".local"):
+        else:
+            self._start(path)
+
+    def _start(self, path: str) -> None:
+        """Put a file where it is worked on, by the kind that its name tells."""
+        name = os.path.basename(path)
+        if name.endswith(".local"):
             durable.rename(path, f"todo/local/{name}")
         elif name.endswith(".remote"):
             self.to_remote(path)
@@ -340,23 +346,11 @@ class Runner:
             if self._bucket_due(name, now) > now:
                 continue
             for file_name in names(f"later/{name}"):
-                self._repeatable(self._take_due, f"later/{name}/{file_name}")
+                self._repeatable(self._start, f"later/{name}/{file_name}")
             if not self._repeatable(durable.rmdir, f"later/{name}") or os.path.lexists(f"later/{name}"):
                 self._stuck.add(name)                   # until the next look: else this would be done again and again
         self._listed_ns = -1
         self.parking.due(now, self._repeatable, self.warn)
-
-    def _take_due(self, path: str) -> None:
-        name = os.path.basename(path)
-        if name.endswith(".local"):
-            durable.rename(path, f"todo/local/{name}")
-        elif name.endswith(".remote"):
-            self.to_remote(path)
-        elif name.endswith(".mixed"):
-            durable.rename(path, f"split/{name}")
-            self._repeatable(self.split, f"split/{name}")
-        else:
-            self.set_aside(path, "a name that no program gives")
 
     def next_due(self) -> float | None:
         """When `due` has something to do next (seconds since 1970); None: nothing waits."""
