@@ -11,6 +11,7 @@ from typing import Any
 from pymta import durable
 from pymta.formats.index import HEAD_OCTETS, ROW_OCTETS, ROWS_NAME, TEXT_NAME, Entry, Packed, decode, fits, new_head
 
+_DEAD_ROWS = 5000                                       # rows of messages that have gone, before it is worth while to begin anew
 _GAP_OCTETS = 1 << 16                                   # rather read over so much between two texts than ask twice
 _WORDS = ROW_OCTETS // 4
 _UID = 3                                                # place in a row, in words
@@ -169,6 +170,12 @@ class IndexFiles:
         except FileExistsError:
             pass
         self._open(uidvalidity)
+
+    def tidy(self, count: int) -> None:
+        """Begin anew where most rows are of messages that have gone.  count: how many there are."""
+        with self._mutex:
+            if len(self._rows) // ROW_OCTETS > 2 * count + _DEAD_ROWS:
+                self.drop()
 
     def drop(self) -> None:
         """Remove the files."""

@@ -535,6 +535,7 @@ class Folder:
             try:
                 if not self.vanished and self.uidlist.list:
                     self._write_counted()
+                    self.index.tidy(len(self.messages))
                     self.tidy()
             except (OSError, Vanished) as error:
                 log.event("trouble", mailbox=self.directory, why=str(error))

@@ -8,7 +8,7 @@ import pytest
 
 from pymta import mailbox
 from pymta.formats.index import ROWS_NAME, TEXT_NAME, Entry, decode, encode
-from pymta.index import describing
+from pymta.index import describing, files
 from pymta.mailbox.folder import Folder
 
 
@@ -164,6 +164,17 @@ def test_a_message_that_has_gone(folder):
     os.unlink(folder.path(uid))
     found = ask(folder, messages)
     assert found[3] is None and None not in found[:3] + found[4:]
+
+
+def test_an_index_of_the_dead_is_begun_anew(store, folder, monkeypatch):
+    ask(folder)
+    monkeypatch.setattr(files, "_DEAD_ROWS", 5)
+    folder.index.tidy(len(folder.messages))
+    assert os.path.exists(os.path.join(folder.directory, ROWS_NAME))
+    folder.expunge([message.uid for message in folder.messages[:20]])
+    folder.index.tidy(len(folder.messages))
+    assert not os.path.exists(os.path.join(folder.directory, ROWS_NAME))
+    assert right(folder, ask(folder))
 
 
 def test_a_disk_that_cannot_be_written(folder, monkeypatch):
