@@ -19,7 +19,7 @@ import socket
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
-from pymta import clock, log, privs, tls_files
+from pymta import clock, durable, log, privs, tls_files
 from pymta.listening import bind, give, inherited
 from pymta.notify import notify
 from pymta.settings import Settings
