@@ -1,6 +1,7 @@
 # make run       the whole system on ports 2525 to 2532 of this host, below ./sandbox; Ctrl-C stops it
 # make test      all tests                      make check       lint, types, man pages, all tests
 # make bench     figures                        make test-power  the long tests that cut the power (root)
+# make test-peers  Postfix and Exim relay to us and we to them; PYMTA_PEERS=DIR holds Debian roots postfix and exim (root)
 # make man       fill in what pages and units take from the tables of the code
 # make install   DESTDIR= PREFIX=/usr/local SENDMAIL=yes DEPS=system       make uninstall       make clean
 #
@@ -26,7 +27,7 @@ PROGRAMS = $(notdir $(wildcard bin/pymta-*))
 FOLDER   = test -e man/$$p.1 && echo bin || echo sbin
 UNITS    = $(wildcard systemd/*.service systemd/*.socket systemd/*.target)
 
-.PHONY: help run test check lint types pages bench test-power test-long man install uninstall clean distclean
+.PHONY: help run test check lint types pages bench test-power test-long test-peers man install uninstall clean distclean
 
 help:
 	@sed -n 's/^# \{0,1\}//p;/^$$/q' Makefile
@@ -52,6 +53,10 @@ test-long: $(VENV)/.dev
 
 test-power: $(VENV)/.dev
 	$(PY) -m pytest -m power -s
+
+# In a network of its own, so that no mail can leave
+test-peers: $(VENV)/.dev
+	unshare --mount --net --pid --fork --kill-child --mount-proc --propagation private $(PY) -m pytest -m peers -s tests/peers
 
 lint: $(VENV)/.dev
 	$(PY) -m ruff check .
