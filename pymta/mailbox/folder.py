@@ -29,6 +29,7 @@ from pymta.index.describing import Describing
 from pymta.index.files import IndexFiles
 from pymta.locks import FolderLock
 from pymta.mailbox import actions
+from pymta.mailbox import flags as flags_of_messages
 from pymta.mailbox.changelog import ChangeLog, changed_since
 from pymta.mailbox.message import LIMBO, Changes, Gone, Message, count_vsize, overflow_of
 from pymta.mailbox.scanner import NEW, Scanner, Vanished
@@ -471,18 +472,18 @@ class Folder:
         For a read-write SELECT and after each sync of such a session; EXAMINE and STATUS never call it.  Messages that are
         \\Recent for them are those with message.new.  What cannot be moved stays in new/ and is served from there.
         """
-        return actions.claim_recent(self)
+        return flags_of_messages.claim_recent(self)
 
     def set_flags(self, uids: Iterable[int], mode: str, flags: Iterable[str], by: object = None) -> list[Message]:
         """mode: "add", "remove" or "replace".  Returns the messages whose flags changed; UIDs that are gone are passed over.
 
         Keywords are compared without regard to case and keep the case they first had.  \\Recent is ignored.
         """
-        return actions.set_flags(self, uids, mode, flags, by)
+        return flags_of_messages.set_flags(self, uids, mode, flags, by)
 
     def set_flags_unchanged(self, uids: Iterable[int], mode: str, flags: Iterable[str], since: int, by: object = None) -> list[int]:
         """The same, but for messages that have changed after this mod-sequence: their UIDs."""
-        return actions.set_flags_unchanged(self, uids, mode, flags, since, by)
+        return flags_of_messages.set_flags_unchanged(self, uids, mode, flags, since, by)
 
     def append(self, data: bytes, flags: Iterable[str] = (), internaldate: float | None = None, by: object = None) -> int:
         """Store one message (LF line ends) and return its UID; file, name and UID are durable."""

@@ -466,7 +466,7 @@ def test_move(store, inbox, heard):
 
 
 def test_thousands_at_once(store, inbox, monkeypatch):
-    monkeypatch.setattr(mailbox.folder.actions, "BULK", 50)
+    monkeypatch.setattr("pymta.mailbox.acting.BULK", 50)
     store.create("T")
     target = store.open("T")
     for number in range(200):

@@ -1,0 +1,91 @@
+"""acting: what every action on a folder is made of: its locks, its messages, renames that are tried again."""
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from typing import TYPE_CHECKING
+
+from pymta import durable
+from pymta.mailbox.message import Message
+from pymta.mailbox.scanner import Vanished
+
+if TYPE_CHECKING:
+    from pymta.mailbox.folder import Folder
+
+BULK = 5000                                             # renames at once that would only flood our own event queue
+
+
+@contextmanager
+def locked(*folders: Folder) -> Iterator[None]:
+    """Hold mutexes and locks of folders, always in the same order, everything looked at."""
+    with ExitStack() as stack:
+        ordered = sorted({id(folder): folder for folder in folders}.values(), key=lambda folder: folder.directory)
+        for folder in ordered:
+            stack.enter_context(folder.mutex)
+        for folder in ordered:
+            _enter(stack, folder)
+        for folder in ordered:
+            folder.sync_locked()
+        yield
+
+
+def _enter(stack: ExitStack, folder: Folder) -> None:
+    try:
+        stack.enter_context(folder.lock)
+    except FileNotFoundError:
+        folder.sync()                                   # says that it has vanished, if that is why
+        if folder.vanished:
+            raise Vanished(folder.name) from None
+        raise
+
+
+@contextmanager
+def many(folder: Folder, count: int) -> Iterator[None]:
+    """Around count renames of our own in a folder."""
+    if count < BULK or not folder.scanner.watched:
+        yield
+        return
+    folder.scanner.pause()
+    try:
+        yield
+    finally:
+        folder.scanner.start_watching()
+
+
+def chosen(folder: Folder, uids: Iterable[int]) -> list[Message]:
+    found = (folder.get(uid) for uid in uids)
+    return sorted((message for message in found if message is not None), key=lambda message: message.uid)
+
+
+def rename(folder: Folder, message: Message, where: tuple[bool, bytes] | None, path: bytes) -> bool:
+    """Rename the message's file to path, which is where in this folder, or (None) outside of it.  False if it is not there."""
+    try:
+        durable.rename(message.path, path)
+    except FileNotFoundError:
+        if not os.path.isdir(os.path.dirname(path)):
+            raise
+        return False
+    folder.scanner.renamed(message.base, message.where, where)
+    return True
+
+
+def path_of(folder: Folder, where: tuple[bool, bytes]) -> bytes:
+    return b"%s/%s/%s" % (folder.directory, b"new" if where[0] else b"cur", where[1])
+
+
+def each(folder: Folder, messages: Sequence[Message], act: Callable[[Message], bool]) -> list[Message]:
+    """act on messages; those for which it said False (renamed by somebody else just now) once more after another look.
+    The messages for which it said True."""
+    done: list[Message] = []
+    for _ in range(4):
+        missed: list[Message] = []
+        for number, message in enumerate(messages):
+            (done if act(message) else missed).append(message)
+            if not number & 1023:
+                folder.lock.refresh()
+        if not missed:
+            break
+        folder.sync_locked()
+        messages = [message for message in missed if not message.expunged]
+    return done

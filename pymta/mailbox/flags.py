@@ -1,0 +1,142 @@
+"""flags: set them, take what is new out of new/; a letter for each keyword, the uidlist for those that have none left."""
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+from pymta import log
+from pymta.formats import maildir, uidlist
+from pymta.mailbox.acting import chosen, each, locked, many, path_of, rename
+from pymta.mailbox.message import Changes, Message, overflow_of
+from pymta.mailbox.scanner import CUR
+
+if TYPE_CHECKING:
+    from pymta.mailbox.folder import Folder
+
+
+def claim_recent(folder: Folder) -> list[int]:
+    with folder.mutex:
+        if folder.vanished or not folder.in_new:
+            return []
+        try:
+            with locked(folder):
+                messages = chosen(folder, folder.in_new)
+                changes = Changes()
+
+                def claim(message: Message) -> bool:
+                    if not message.new:
+                        return False
+                    name = message.where[1] if b":" in message.where[1] else message.where[1] + b":2,"
+                    where = (CUR, name)
+                    if not rename(folder, message, where, path_of(folder, where)):
+                        return False
+                    folder.place(message, where, changes)
+                    return True
+
+                with many(folder, len(messages)):
+                    return sorted(message.uid for message in each(folder, messages, claim))
+        except OSError as error:
+            log.event("trouble", mailbox=folder.directory, why=f"new messages stay in new/: {error}")
+            return []
+
+
+def set_flags(folder: Folder, uids: Iterable[int], mode: str, flags: Iterable[str], by: object = None) -> list[Message]:
+    if mode not in ("add", "remove", "replace"):
+        raise ValueError(f"mode {mode!r}")
+    with locked(folder):
+        letters, overflow = letters_for(folder, flags, make=mode != "remove")
+        known = frozenset(b"DFRST") | {97 + index for index, keyword in enumerate(folder.letters.keywords) if keyword}
+        infos: dict[bytes, bytes] = {}                  # what stands behind a base -> what shall stand there
+        messages, changes = chosen(folder, uids), Changes(by=by)
+        touched: list[Message] = []
+        spilled = {message.uid: message.flags for message in messages if folder.keys_of(message.uid) or overflow}
+
+        def wanted(info: bytes) -> bytes:
+            if info not in infos:
+                now = set(maildir.letters_of(info))
+                after = now | letters if mode == "add" else now - letters if mode == "remove" else now - known | letters
+                infos[info] = info if after == now else maildir.with_letters(info, maildir.sorted_letters(after))
+            return infos[info]
+
+        def change(message: Message) -> bool:
+            base, name = message.base, message.where[1]
+            info = wanted(name[len(base):])
+            where = (CUR, base + info)
+            if info == name[len(base):]:
+                return True
+            if not rename(folder, message, where, path_of(folder, where)):
+                return False
+            message.where = where
+            folder.in_new.discard(message.uid)
+            touched.append(message)
+            return True
+
+        differ = [message for message in messages if wanted(info := message.where[1][len(message.base):]) != info]
+        with many(folder, len(differ)):
+            each(folder, differ, change)
+        if spilled:
+            _spill(folder, spilled, mode, overflow)
+            touched = list({id(message): message for message in
+                            touched + [m for m in messages if m.flags != spilled.get(m.uid, m.flags)]}.values())
+        changes.flags = touched
+        folder.finish(changes)
+        return touched
+
+
+def set_flags_unchanged(folder: Folder, uids: Iterable[int], mode: str, flags: Iterable[str], since: int, by: object = None) -> list[int]:
+    with locked(folder):                               # nobody who asks us changes anything between the look and the deed
+        folder.changelog.refresh()
+        messages = chosen(folder, uids)
+        changed = [message.uid for message in messages if folder.modseq_of(message) > since]
+        left_out = set(changed)
+        set_flags(folder, [message.uid for message in messages if message.uid not in left_out], mode, flags, by)
+        return changed
+
+
+def letters_for(folder: Folder, flags: Iterable[str], *, make: bool) -> tuple[set[int], list[str]]:
+    """(letters of flags, keywords that have none).  make: give letters to keywords that are new.  Wants the lock."""
+    letters: set[int] = set()
+    wanted: dict[str, str] = {}
+    for flag in flags:
+        if flag.startswith("\\"):
+            system = maildir.LETTER_OF.get("\\" + flag[1:].capitalize())
+            if system:
+                letters.add(system[0])
+        elif flag and not any(ord(char) <= 0x20 or char in '(){%*"\\]\x7f' for char in flag):
+            wanted.setdefault(flag.lower(), flag)
+    if wanted and make:
+        have = {keyword.lower() for keyword in folder.keywords}
+        missing = [keyword for low, keyword in wanted.items() if low not in have]
+        if missing:
+            folder.letters.add(missing)
+            folder.clear_flags()
+    for index, keyword in enumerate(folder.letters.keywords):
+        if keyword and keyword.lower() in wanted:
+            letters.add(97 + index)
+            del wanted[keyword.lower()]
+    return letters, list(wanted.values())
+
+
+def _spill(folder: Folder, before: dict[int, frozenset[str]], mode: str, overflow: list[str]) -> None:
+    """Keywords without a letter stand in the uidlist (key K)."""
+    assert folder.uidlist.list is not None
+    keys, changed = folder.uidlist.list.keys, False
+    for uid in before:
+        now = overflow_of(keys.get(uid, b""))
+        low = {keyword.lower() for keyword in overflow}
+        rest = [keyword for keyword in now if keyword.lower() not in low]
+        after = rest if mode == "remove" else now + [k for k in overflow if k.lower() not in {n.lower() for n in now}] \
+            if mode == "add" else overflow
+        if after != now:
+            words = uidlist.with_key(keys.get(uid, b""), b"K", overflow_value(after))
+            if words:
+                keys[uid] = words
+            else:
+                keys.pop(uid, None)
+            changed = True
+    if changed:
+        folder.rewrite_uidlist()
+
+
+def overflow_value(keywords: list[str]) -> bytes | None:
+    return b"\\".join(keyword.encode("utf-8", "surrogateescape") for keyword in keywords) or None
