@@ -1,6 +1,6 @@
 """uidlist: which UID names which file of one Maildir (dovecot-uidlist, version 3).          pymta-uidlist(5)
 
-    file   = "3" *(SP key value) LF *entry              ; V UIDVALIDITY, N next UID, G mailbox GUID; others kept
+    file   = "3" *(SP key value) LF *entry              ; V UIDVALIDITY, N next UID, G mailbox GUID, M see changes; others kept
     entry  = uid *(SP key value) SP ":" base LF         ; base: the Maildir name up to ":2,"   RFC 9051 §2.3.1.1
 
     3 V1795451104 N4 G51f45402de68046b364e000083ecc375
