@@ -270,11 +270,7 @@ class Session(serve.Session):
                     if engine.unread and self.office.rules.early_talk == "strict" and not self.client.exempt:
                         self._too_early()
                         return
-                    self._drop()
-                    self.client.helo, self._from = self._helo or event.name, b""
-                    self._offer_release()
-                    refusal = policy.hello(self.office.rules, self.client, event.name, self.office.settings.host)
-                    engine.answer(self._refuse(refusal) if refusal else outcome.OK)
+                    engine.answer(self._hello(event.name))
                 case smtp.Content():
                     self._write(event.text, more=True)
                 case smtp.Refused():
@@ -337,12 +333,27 @@ class Session(serve.Session):
                 result = self._hold(event.wishes, self.mail.facts) or result
         return result if result.delivered else self._refuse(result)
 
-    def _offer_release(self) -> None:
-        """RFC 4865 §4: the longest interval and the last date."""
+    def _hello(self, name: bytes) -> Outcome:
+        """A name that is refused changes nothing: a transaction that was begun goes on (RFC 5321 §4.1.4)."""
+        client, before = self.client, self.client.helo
+        client.helo = self._helo or name
+        refusal = policy.hello(self.office.rules, client, name, self.office.settings.host)
+        if refusal is not None:
+            self._refuse(refusal)
+            client.helo = before
+            return refusal
+        self._drop()
+        self._from = b""
+        self.engine.future_release = self._release_offer()
+        return outcome.OK
+
+    def _release_offer(self) -> bytes:
+        """RFC 4865 §4: the longest interval and the last date; empty where it is not offered."""
         longest_s = int(min(self.office.release_max_s, 999_999_999))
-        if longest_s and self.client.submits and (self.client.tls or self.client.vouched):
-            last = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(clock.now() + longest_s))
-            self.engine.future_release = f"{longest_s} {last}".encode("ascii")
+        if not longest_s or not self.client.submits or not (self.client.tls or self.client.vouched):
+            return b""
+        last = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(clock.now() + longest_s))
+        return f"{longest_s} {last}".encode("ascii")
 
     def _hold(self, wishes: Wishes, facts: dict[str, str]) -> Outcome | None:
         """Note when the message may go; an Outcome where that is too far away.  A time that has passed is now."""
@@ -411,7 +422,8 @@ class Session(serve.Session):
                 result = self._refuse(outcome.TOO_MUCH_MAIL.because(verdict.why), address)
             else:
                 result = self._recipient(address, event.notes)
-                self.mail.held = self.mail.held or verdict.why
+                if result.delivered:
+                    self.mail.held = self.mail.held or verdict.why
             if verdict.alarm:
                 self.office.worker.task(self.office.alarm(self.client.login, verdict.alarm))
         self.engine.answer(result)

@@ -47,7 +47,7 @@ from pymta.proto.smtp_events import (
 # ---- the order of commands --------------------------------------------------------------------------------------------
 START, READY, MAIL, RCPT, TEXT, CLOSED = "start", "ready", "mail", "rcpt", "text", "closed"
 CHUNKS, CHUNK = "chunks", "chunk"                       # between two chunks of BDAT; within one
-TEXT_END = b"."                                         # the dot, where a command is named
+TEXT_END = b"end of text"                               # where a command is named; a blank, so that no command is called that
 
 # In which state a command may be given, and the state after it was answered with success.  RFC 5321 §4.1.4
 ORDER: dict[bytes, dict[str, str]] = {

@@ -258,6 +258,14 @@ def test_nul_is_refused(plain: Alone) -> None:
     assert plain.names(f"{INTAKE}/new") == []
 
 
+def test_a_dot_in_the_place_of_a_command_changes_nothing(plain: Alone) -> None:
+    with ready(plain) as peer:
+        assert peer.say(b"MAIL FROM:<ann@client.example>\r\nRCPT TO:<alice@example.test>\r\n.\r\nDATA\r\n", 4) == [250, 250, 500, 354]
+        assert peer.say(b"Subject: x\r\n\r\nx\r\n.\r\n") == [250]
+    [(envelope, _)] = plain.queued(INTAKE)
+    assert (envelope.sender, [one.address for one in envelope.recipients]) == (b"ann@client.example", [b"alice@example.test"])
+
+
 def test_a_web_browser_is_cut_off(plain: Alone) -> None:
     with Peer(plain.port["smtp"]) as peer:
         codes = peer.say(b"POST / HTTP/1.1\r\nHost: x\r\n\r\nEHLO a\r\n" + TO_ALICE + b"x\r\n.\r\n", 3)

@@ -159,6 +159,19 @@ def test_helo_check() -> None:
             assert [reply[:4] for reply in peer.ask(b"EHLO [127.0.0.1]", MAIL)] == [b"250 ", b"250 "]
 
 
+def test_a_refused_name_leaves_the_transaction_as_it_is() -> None:
+    first = b"Subject: x\r\n\r\n" + 3000 * (b"x" * 98 + b"\r\n")               # too long to wait in memory
+    with start(smtp__helo_check="strict") as daemon:
+        with ready(daemon) as peer:
+            peer.ask(MAIL, b"RCPT TO:<alice@example.test>")
+            peer.sock.sendall(b"BDAT %d\r\n%s" % (len(first), first))
+            assert peer.reply()[:4] == b"250 " and peer.ask(b"EHLO mx.example.test") == [b"550 5.7.1"]
+            peer.sock.sendall(b"BDAT 5 LAST\r\nend\r\n")
+            assert peer.reply()[:4] == b"250 "
+        (_, message), = daemon.queued(INTAKE)
+        assert message.endswith(first.replace(b"\r\n", b"\n") + b"end\n") and message.startswith(b"Received: from c.example ")
+
+
 def test_ptr() -> None:
     zone: dict = {"1.0.0.127.in-addr.arpa": {"PTR": ["good.client.example."]}, "good.client.example": {"A": ["127.0.0.1"]},
                   "3.0.0.127.in-addr.arpa": {"PTR": "SILENT"}}

@@ -232,7 +232,7 @@ def test_spoiled_text(text: bytes, result: outcome.Outcome, closes: bool) -> Non
         session = server(Limits(size_octets=500))
         drive(session, SETUP[smtp.RCPT])
         events, said = drive(session, *chunks)
-        assert events[0] == Refused(b".", result) and said.startswith(b"354 ")
+        assert events[0] == Refused(smtp.TEXT_END, result) and said.startswith(b"354 ")
         assert result.smtp() in said and said.endswith(b"250 2.0.0 ok\r\n") is not closes
         assert isinstance(events[-1], Close) is closes and not any(isinstance(event, EndOfData) for event in events)
 
@@ -262,14 +262,14 @@ def test_a_last_line_without_an_end_gets_one() -> None:
 
 def test_a_chunk_that_is_too_big_passes_by() -> None:
     """It is not kept, its size is believed, and the session stays in step.  Nor does a chunk that belongs nowhere cost memory."""
-    for start, verb in ((SETUP[smtp.RCPT], b"."), (SETUP[smtp.READY], b"BDAT")):
+    for start, verb in ((SETUP[smtp.RCPT], smtp.TEXT_END), (SETUP[smtp.READY], b"BDAT")):
         session = server(Limits(size_octets=1000))
         drive(session, start + b"BDAT 1000000 LAST\r\n")
         for _ in range(10):
             events, said = drive(session, b"x" * 99_999)
             assert events == [] and said == b"" and len(session._buffer) == 0 and (session._data is None or session._data.held_octets == 0)
         events, said = drive(session, b"y" * 10 + b"NOOP\r\n")
-        assert [event.verb for event in events] == [verb] and codes(said) == [552 if verb == b"." else 503, 250]
+        assert [event.verb for event in events] == [verb] and codes(said) == [552 if verb == smtp.TEXT_END else 503, 250]
     session = server(Limits(size_octets=1000))
     drive(session, SETUP[smtp.RCPT])
     _, said = drive(session, b"BDAT 600\r\n" + b"x" * 600 + b"BDAT 600\r\n" + b"x" * 600 + b"BDAT 0 LAST\r\n")
