@@ -8,6 +8,7 @@ from __future__ import annotations
 import glob
 import os
 import re
+import signal
 import socket
 import subprocess
 import tempfile
@@ -63,7 +64,7 @@ class Peer:
             self.write("/etc/ours.pem", file.read())
         self.write("/etc/peer.pem", pem.decode())
         self.setup()
-        alone = ["unshare", "--pid", "--fork", "--kill-child"]          # with its first process all of it ends
+        alone = ["unshare", "--pid", "--fork"]          # with its first process all of it ends
         with open(f"{self.top}/stderr", "wb") as stderr:
             self.process = subprocess.Popen([*alone, "chroot", self.root, *self.command()], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
                                             stderr=stderr)
@@ -76,8 +77,10 @@ class Peer:
 
     def __exit__(self, *_: object) -> None:
         assert self.process
-        self.process.kill()
-        self.process.wait()
+        with open(f"/proc/{self.process.pid}/task/{self.process.pid}/children") as file:
+            for pid in file.read().split():             # --kill-child would not do: set-uid programs lose that signal
+                os.kill(int(pid), signal.SIGKILL)
+        self.process.wait(20)
         end = time.monotonic() + 20
         while any(map(listening, PORTS.values())):
             assert time.monotonic() < end, f"{self.name} does not end"

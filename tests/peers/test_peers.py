@@ -184,12 +184,12 @@ def test_every_one_of_many_recipients_gets_it_once(direction: Route) -> None:
 
 
 def test_many_messages_arrive_once_each(direction: Route) -> None:
-    marks = []
+    marks, subject = [], f"one of many {next(NUMBER)}"
     for _ in range(60):
-        mark, data = message(b"hello\n", direction.sender, direction.recipient, "one of many here")
+        mark, data = message(b"hello\n", direction.sender, direction.recipient, subject)
         hand_in(direction.port, direction.sender, [direction.recipient], data)
         marks.append(mark)
-    found = direction.wait("Subject: one of many here", count=len(marks))
+    found = direction.wait(f"Subject: {subject}\n", count=len(marks))
     assert sorted(mark for one in found for mark in marks if b"<%s>" % mark.encode() in one.data) == sorted(marks)
 
 
@@ -212,6 +212,12 @@ ENVID = "ENVID=QQ+2B314159 RET=HDRS"
 ORCPT = "ORCPT=rfc822;Some+2BBody@first.example"
 
 
+def assert_known(rows: dict[str, str], reporter: str) -> None:
+    """The report says what ENVID and ORCPT said.  reporter: who wrote it; Exim 4.96 leaves them in xtext."""
+    plain = [rows[name].replace(" ", "") for name in ("original-envelope-id", "original-recipient")]
+    assert [one.replace("+2B", "+") if reporter == "exim" else one for one in plain] == ["QQ+314159", "rfc822;Some+Body@first.example"]
+
+
 def test_the_sender_hears_of_success(route: Route) -> None:
     mark, data = message(b"unreturned body\n", route.sender, route.recipient)
     hand_in(route.port, route.sender, [route.recipient], data, ENVID, f"NOTIFY=SUCCESS,FAILURE {ORCPT}")
@@ -219,8 +225,7 @@ def test_the_sender_hears_of_success(route: Route) -> None:
     found = route.wait_back(mark, "report-type")
     rows = report_of(found[0])
     assert rows["action"] == "delivered" and rows["status"].startswith("2."), rows
-    assert rows["original-envelope-id"] == "QQ+314159"
-    assert rows["original-recipient"].replace(" ", "") == "rfc822;Some+Body@first.example"
+    assert_known(rows, route.peer.name if route.out else "pymta")
     assert rows["final-recipient"].replace(" ", "") == f"rfc822;{route.recipient}"
     assert b"unreturned body" not in found[0].data
 
@@ -230,8 +235,8 @@ def test_a_host_without_dsn_is_the_end_of_the_track(ours: Sandbox, peer: Peer) -
     hand_in(OURS, "alice@example.test", ["pete@old.peer.test"], data, ENVID, f"NOTIFY=SUCCESS {ORCPT}")
     one, = wait_for(lambda: at_ours(ours), mark, "report-type")
     rows = report_of(one)
-    assert rows["action"] == "relayed" and rows["original-envelope-id"] == "QQ+314159"
-    assert rows["original-recipient"].replace(" ", "") == "rfc822;Some+Body@first.example"
+    assert rows["action"] == "relayed"
+    assert_known(rows, "pymta")
 
 
 def refused(route: Route) -> str:
@@ -248,27 +253,31 @@ def test_the_sender_hears_of_a_refused_recipient(direction: Route, wish: str) ->
     rows = report_of(one)
     assert rows["status"].startswith("5.1.1") or rows["status"] == "5.0.0", rows
     if wish:
-        assert rows["original-envelope-id"] == "QQ+314159"
-        assert rows["original-recipient"].replace(" ", "") == "rfc822;Some+Body@first.example"
+        assert_known(rows, "pymta" if direction.out else direction.peer.name)
 
 
 def test_nobody_hears_who_wants_to_hear_nothing(direction: Route) -> None:
     mark, data = message(b"hello\n", direction.sender, "x@y.example")
     unknown = refused(direction) if direction.out else "no-such-user@example.test"
     hand_in(direction.port, direction.sender, [unknown], data, "", f"NOTIFY=NEVER {ORCPT}")
-    hand_in(direction.port, direction.sender, [unknown], *(message(b"later\n", direction.sender, "x@y.example")[1:]))
-    direction.wait_back("\nlater\n", unknown, "report-type")
+    later, data = message(b"later\n", direction.sender, "x@y.example")
+    hand_in(direction.port, direction.sender, [unknown], data)
+    direction.wait_back(later, unknown, "report-type")
     assert not [one for one in direction.here() if mark.encode() in one.data]
 
 
 def test_a_report_of_ours_is_no_reason_for_another(ours: Sandbox, peer: Peer) -> None:
-    """The sender that the peer would have to tell is unknown here: the peer drops or keeps it, and nothing goes round."""
-    mark, data = message(b"hello\n", "nobody@peer.test", "no-such-user@example.test")
-    hand_in(PORT, "nobody@example.test", ["no-such-user@example.test"], data)
-    wait_until(lambda: f"<{mark}>" not in "" and "nobody@example.test" in peer.said(), 30)
-    assert not [one for one in (*at_ours(ours), *peer.inbox()) if mark.encode() in one.data]
+    """The peer refuses the recipient and then the report, too: postmaster of this host reads both, and nothing goes round."""
+    mark, data = message(b"hello\n", "nobody@peer.test", "x@y.example")
+    hand_in(OURS, "nobody@peer.test", ["nobody@peer.test"], data)
+    later, data = message(b"later\n", "alice@example.test", "x@y.example")
+    hand_in(OURS, "alice@example.test", ["nobody@peer.test"], data)
+    wait_for(lambda: at_ours(ours), later, "report-type")
+    assert not [one for one in peer.inbox() if mark.encode() in one.data]
+    assert len([one for one in at_ours(ours) if mark.encode() in one.data]) <= 1
 
 
-def test_who_sent_it_can_be_read_in_the_log(ours: Sandbox, peer: Peer) -> None:
-    assert "TLSv1.3" in ours.log()
-    assert ("Verified TLS connection established to mail.example.test" in peer.log()) or ("CV=yes" in peer.log())
+def test_the_peer_has_checked_our_certificate(ours: Sandbox, peer: Peer) -> None:
+    Route(ours, peer, False, True).carry(b"hello\n")
+    verified = {"postfix": "Verified TLS connection established to mail.example.test", "exim": "CV=yes"}
+    assert verified[peer.name] in peer.log()
