@@ -151,6 +151,8 @@ def _original(value: bytes, utf8: bool) -> bytes | None:
         return None
     if kind.lower() != b"utf-8":
         address = from_xtext(coded)
+        if utf8 and kind.lower() == b"rfc822" and address and not address.isascii() and is_text(address):
+            return b"utf-8;" + address                  # Postfix 3.7 writes ORCPT=rfc822;j+C3+B6rg@x for RCPT TO:<jörg@x>
         return kind + b";" + address if address and _plain(address) else None
     if b"+" in coded or b"=" in coded or not (utf8 or coded.isascii()):
         return None

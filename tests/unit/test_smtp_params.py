@@ -60,6 +60,7 @@ def test_a_path_beyond_ascii_needs_smtputf8() -> None:
     (b' ORCPT=rfc822;"a+20b"@x.example', False, ((b"Pymta-Orcpt", b'rfc822;"a b"@x.example'),)),
     (b" ORCPT=X-400;/C+3Dde/", False, ((b"Pymta-Orcpt", b"X-400;/C=de/"),)),
     (b" ORCPT=utf-8;\\x{E4}nn@x.example", False, ((b"Pymta-Orcpt", "utf-8;änn@x.example".encode()),)),
+    (b" ORCPT=rfc822;+C3+A4nn@x.example", True, ((b"Pymta-Orcpt", "utf-8;änn@x.example".encode()),)),
     ("ORCPT=utf-8;änn@x.example".encode().join((b" ", b"")), True, ((b"Pymta-Orcpt", "utf-8;änn@x.example".encode()),)),
 ])
 def test_rcpt(rest: bytes, utf8: bool, notes: tuple) -> None:
