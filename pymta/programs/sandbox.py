@@ -13,7 +13,7 @@ import socket
 import sys
 import time
 
-from pymta import clock, durable, privs, settings
+from pymta import clock, durable, listening, privs, settings
 from pymta.sandbox import identity, tree
 from pymta.sandbox.options import LISTENERS, Options, parse
 
@@ -86,7 +86,7 @@ def _listen(options: Options) -> dict[str, list[socket.socket]]:
     out = {}
     for index, (name, setting) in enumerate(LISTENERS.items()):
         if setting in options.settings:
-            addresses = settings.listen(options.settings[setting])
+            addresses = settings.BY_NAME[setting].kind(options.settings[setting])
         else:
             addresses = ((_HOST, options.port_base + index if options.port_base else 0),)
         out[name] = [_bound(address) for address in addresses]
@@ -94,6 +94,9 @@ def _listen(options: Options) -> dict[str, list[socket.socket]]:
 
 
 def _bound(address: tuple[str, int]) -> socket.socket:
+    """A path stands as (path, 0)."""
+    if address[0].startswith("/"):
+        return listening.bind((address,))[0]
     sock = socket.socket(socket.AF_INET6 if ":" in address[0] else socket.AF_INET, socket.SOCK_STREAM)
     try:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -108,6 +111,8 @@ def _bound(address: tuple[str, int]) -> socket.socket:
 
 
 def _written(sock: socket.socket) -> str:
+    if sock.family == socket.AF_UNIX:
+        return sock.getsockname()
     host, port = sock.getsockname()[:2]
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
@@ -127,13 +132,19 @@ def _plan(options: Options, sockets: dict[str, list[socket.socket]]) -> dict:
 
 def _endpoints(options: Options, sockets: dict[str, list[socket.socket]]) -> dict:
     top = options.directory
-    ports = {name: socks[0].getsockname()[1] if socks else None for name, socks in sockets.items()}
+    ports = {name: _end(socks[0]) if socks else None for name, socks in sockets.items()}
     people = [{"name": user.login, "address": user.address, "password": user.password, "maildir": tree.maildir(top, options, user)}
               for user in options.users]
     return {"domain": options.domain, "host": _HOST, **ports, "managesieve": None, "http": None,
             "ca_file": os.path.join(top, "etc", "tls", "ca.pem"), "sendmail": os.path.join(top, "bin", "sendmail"),
             "etc": os.path.join(top, "etc", "pymta"), "spool": tree.spool(options), "log": os.path.join(top, "log"),
             "pids": {}, "users": people}
+
+
+def _end(sock: socket.socket) -> int | str:
+    """The port, or the path of a Unix socket."""
+    where = sock.getsockname()
+    return where if sock.family == socket.AF_UNIX else where[1]
 
 
 def _program(name: str) -> str:

@@ -255,13 +255,13 @@ class Supervisor:
         try:
             for daemon in self.daemons:
                 for name, sock in daemon.sockets:
-                    host, port = sock.getsockname()[:2]
+                    where = sock.getsockname()
                     try:
-                        greeting = _greeting(host, port, name in self.tls)
+                        greeting = _greeting(where, name in self.tls)
                     except OSError as error:
                         greeting = str(error).encode()
                     if not greeting.startswith((b"220", b"* OK", b"+OK")):
-                        raise Trouble(f"{daemon.name} does not answer on {name} ({host} port {port}): {greeting.decode('ascii', 'replace')}")
+                        raise Trouble(f"{daemon.name} does not answer on {name} ({where}): {greeting.decode('ascii', 'replace')}")
             status = 0
         except BaseException as error:
             sys.stderr.write(f"pymta-sandbox: {error}\n")
@@ -316,8 +316,12 @@ class Supervisor:
         return True
 
 
-def _greeting(host: str, port: int, tls: bool) -> bytes:
-    with socket.create_connection((host, port), 20) as sock:
+def _greeting(where: tuple | str, tls: bool) -> bytes:
+    """What is said at (host, port) or the path of a Unix socket."""
+    with socket.socket(socket.AF_UNIX) if isinstance(where, str) else socket.socket(
+            socket.AF_INET6 if ":" in where[0] else socket.AF_INET) as sock:
+        sock.settimeout(20)
+        sock.connect(where)
         if tls:
             import ssl
             context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)

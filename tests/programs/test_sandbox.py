@@ -12,6 +12,7 @@ import socket
 import ssl
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -257,6 +258,20 @@ def test_any_setting_can_be_set(sandbox_factory):
         text = file.read()
     assert "\nqueue.retry = 1s,2s,5s\n" in text and "\nlogin.failures = 2\n" in text
     assert one.ends["lmtp"] is None
+
+
+def test_lmtp_on_a_unix_socket(sandbox_factory):
+    with Sandboxes() as sandboxes:
+        folder = sandboxes.new_directory()
+        if os.geteuid() == 0:
+            os.chown(folder, 65534, 65534)
+        path = os.path.join(folder, "lmtp")
+        one = sandbox_factory(set=f"smtp.lmtp={path}")
+        assert one.ends["lmtp"] == path and f"\nsmtp.lmtp = {path}\n" in (Path(one.directory) / "etc" / "pymta.conf").read_text()
+        with smtplib.LMTP(path) as client:
+            assert client.sendmail("ann@elsewhere.test", ["alice@example.test"], "Subject: by path\n\n") == {}
+        one.wait_mail(1)
+        one.stop()
 
 
 def test_a_spool_elsewhere(sandbox_factory):
