@@ -20,7 +20,7 @@ from pymta.formats import queuefile, report
 from pymta.formats.queuefile import REMOTE, Record
 from pymta.message import header
 from pymta.outcome import Outcome
-from pymta.queue import intake, returns, schedule, wishes
+from pymta.queue import intake, owners, returns, schedule, wishes
 from pymta.queue.handover import Handover, hand_over, recover, recover_left
 from pymta.queue.intake import HELD, LATER, Draft
 from pymta.queue.drops import DROPS, Drops
@@ -244,10 +244,13 @@ class Runner:
                 for entry in entries:
                     self._log_entry(message, entry)
                 if self.schedule.expired(now, message.birth, entries[0].attempt, message.null_sender):
-                    records = [self._expired(record) if record.word == "deferred" else record for record in records]
+                    waits = {e.recipient for e in entries if e.word == "hold"}      # for the admin, however long
+                    records = [self._expired(record) if record.word == "deferred" and record.recipient not in waits else record
+                               for record in records]
                 self.conclude(path, message, records, receipts)
-            if any(entry.word == "hold" for entry in entries):
-                self.hold(path, next(entry.text for entry in entries if entry.word == "hold"))
+            held = {entry.recipient: entry.text for entry in entries if entry.word == "hold" and entry.recipient in message.owed}
+            if held and not owners.find(self.router, path, message, list(held), self.ids, self._published):
+                self.hold(path, next(iter(held.values())))
             elif message.owed:
                 self.postpone(path, message, now)
             else:

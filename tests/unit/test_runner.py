@@ -187,6 +187,30 @@ def test_mail_for_postmaster_waits_while_nobody_reads_it(box):
     assert box.queue() == [f"hold/{id}.local"]
 
 
+def test_held_mail_goes_to_who_is_named_later(box, monkeypatch):
+    id = box.accept(b"ann@client.example", [b"postmaster@example.test", b"alice@example.test"])
+    runner, local = run(box)
+    assert box.queue() == [f"hold/{id}.local"] and len(box.mail("alice")) == 1
+    start = clock.now()
+    monkeypatch.setattr(clock, "now", lambda: start + 30 * 86400)       # nobody is told that it was given up: it waited for the admin
+
+    def release():
+        os.rename(f"hold/{id}.local", f"in/qrun/new/{id}.local")
+        for _ in range(3):
+            runner.look()
+            local.look()
+
+    release()
+    assert box.queue() == [f"hold/{id}.local"]
+    box.write("etc/aliases", "root: alice, bob, ann@client.example\n")
+    release()
+    path, = box.queue()
+    assert path.startswith("todo/remote/")
+    mail, = box.mail("bob")
+    assert b"Delivered-To: bob@example.test\nOriginal-Recipient: rfc822;postmaster@example.test\n" in mail and b"Pymta-Hold" not in mail
+    assert len(box.mail("alice")) == 1
+
+
 def test_a_dead_destination_is_parked_as_a_whole_and_released_as_a_whole(box):
     ids = [box.accept(b"ann@client.example", [b"x@remote.test"]) for _ in range(5)]
     runner, _ = run(box)
