@@ -103,6 +103,9 @@ class Folder:
         self._tell(Changes(arrived=[message], by=by))                    # type: ignore[list-item]
         return message.uid
 
+    def append_all(self, messages: Iterable[tuple[bytes, Iterable[str], float | None]], by: object = None) -> list[int]:
+        return [self.append(*message, by) for message in messages]
+
     def copy(self, uids: Iterable[int], target: Folder, by: object = None) -> list[tuple[int, int]]:
         found = [message for message in map(self.get, sorted(uids)) if message is not None]
         return [(message.uid, target.append(message.data, message.flags, message.internaldate, by)) for message in found]

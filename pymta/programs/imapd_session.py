@@ -143,7 +143,11 @@ class MailSession(Session):
 
     def end(self, why: bytes) -> None:
         """Say BYE and close."""
-        self.wire.send(b"* BYE %b\r\n" % why)
+        if self._engine is None:
+            self.wire.send(b"* BYE %b\r\n" % why)
+        else:
+            self._engine.goodbye(why)
+            self.wire.send(self._engine.take())
         self.wire.close(linger=not self._leaving)
 
     def _say_bye(self) -> None:

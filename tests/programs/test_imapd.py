@@ -11,6 +11,7 @@ import signal
 import socket
 import subprocess
 import time
+import zlib
 from pathlib import Path
 
 import pytest
@@ -411,3 +412,33 @@ def test_imapflow(box: Sandbox) -> None:
     path, subject, flags, kind, octets, uids, moved = json.loads(found.stdout)
     assert (path, subject, kind, octets, uids, moved) == ("Sent", "flow", "text/plain", 20, [1], [1])
     assert {"\\Seen", "$Work"} <= set(flags)
+
+
+@pytest.mark.parametrize("listener", ["imap", "imaps"])
+def test_compressed(box: Sandbox, listener: str) -> None:
+    client = box.imap("lena", listener)
+    assert client.xatom("COMPRESS", "DEFLATE")[0] == "OK"
+    out, into = zlib.compressobj(wbits=-15), zlib.decompressobj(wbits=-15)
+
+    def ask(data: bytes) -> None:
+        client.sock.sendall(out.compress(data) + out.flush(zlib.Z_SYNC_FLUSH))
+
+    def hear(wanted: bytes) -> bytes:
+        heard = b""
+        while wanted not in heard:
+            data = client.sock.recv(10_000)
+            assert data, heard
+            heard += into.decompress(data)
+        return heard
+
+    client.sock.settimeout(20)
+    text = b"Subject: pressed\r\n\r\n" + b"all the same " * 50_000
+    ask(b"x SELECT Sent\r\n")
+    hear(b"x OK")
+    ask(b"y APPEND Sent {%d+}\r\n%b {%d+}\r\n%b\r\n" % (len(text), text, len(text), text))
+    hear(b"y OK [APPENDUID ")
+    ask(b"z FETCH * BODY.PEEK[]\r\n")
+    assert text in hear(b"z OK")
+    ask(b"q LOGOUT\r\n")
+    hear(b"q OK")
+    client.sock.close()

@@ -9,6 +9,7 @@ from pymta.proto.imap.wants import Running
 COMMANDS: dict[bytes, Callable[..., Running]] = {
     b"CAPABILITY": on_session.capability, b"NOOP": on_session.noop, b"CHECK": on_session.noop, b"LOGOUT": on_session.logout,
     b"ID": on_session.id_, b"ENABLE": on_session.enable, b"NAMESPACE": on_session.namespace, b"IDLE": on_session.idle,
+    b"COMPRESS": on_session.compress,
     b"SELECT": on_mailboxes.select, b"EXAMINE": on_mailboxes.select, b"CLOSE": on_mailboxes.close, b"UNSELECT": on_mailboxes.close,
     b"CREATE": on_mailboxes.create, b"DELETE": on_mailboxes.delete, b"RENAME": on_mailboxes.rename,
     b"SUBSCRIBE": on_mailboxes.subscribe, b"UNSUBSCRIBE": on_mailboxes.subscribe,

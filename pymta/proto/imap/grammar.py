@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from typing import Any, Callable
 
-from pymta.proto.imap import fetchitem, searchkey
+from pymta.proto.imap import fetchitem, mailboxargs, searchkey
 from pymta.proto.imap.args import STAR, Args, Bad, Pairs
 
 __all__ = ["STAR", "BadCommand", "Command", "Pairs", "parse"]
@@ -19,7 +19,6 @@ _HEAD = re.compile(rb"([^\x00-\x20(){%*\"\\\x7f-\xff+]+) ([A-Za-z]+)").match
 _TAG = re.compile(rb"[^\x00-\x20(){%*\"\\\x7f-\xff+]+").match
 _INITIAL = re.compile(rb"[^ \r\n]+").match
 _STORE = re.compile(rb"[+-]?[A-Za-z.]+").match
-STATUS_ITEMS = frozenset((b"MESSAGES", b"RECENT", b"UIDNEXT", b"UIDVALIDITY", b"UNSEEN", b"DELETED", b"SIZE", b"HIGHESTMODSEQ"))
 
 
 class BadCommand(Exception):
@@ -95,6 +94,14 @@ def _authenticate(args: Args) -> tuple:
     return mechanism, initial
 
 
+def _compress(args: Args) -> tuple:
+    """"COMPRESS" SP algorithm  ->  ()    RFC 4978; DEFLATE is the only one"""
+    args.space()
+    if args.atom().upper() != b"DEFLATE":
+        raise Bad("no such compression")
+    return ()
+
+
 def _id(args: Args) -> tuple:
     """"ID" SP ("(" [string SP nstring *(SP string SP nstring)] ")" / nil)  ->  ({name: value},)   RFC 2971"""
     args.space()
@@ -117,149 +124,6 @@ def _enable(args: Args) -> tuple:
     if not names:
         raise Bad("a capability expected")
     return (tuple(names),)
-
-
-def _mailbox(args: Args) -> tuple:
-    """SP mailbox  ->  (name,)"""
-    args.space()
-    return (args.mailbox(),)
-
-
-def _create(args: Args) -> tuple:
-    """SP mailbox [SP "(" parameters ")"]  ->  (name,)    RFC 4466; no parameter is known"""
-    out = _mailbox(args)
-    if args.more():
-        args.space()
-        if args.list(args.atom):
-            raise Bad("no such parameter")
-    return out
-
-
-def _select(args: Args) -> tuple:
-    """SP mailbox [SP "(" ["CONDSTORE"] ["QRESYNC" SP "(" uidvalidity SP modseq [SP known-uids] [SP seq-match-data] ")"] ")"]
-    ->  (name, whether there is any parameter, None or (uidvalidity, modseq, known UIDs or None))    RFC 7162"""
-    out = _mailbox(args)
-    found: list[Any] = []
-
-    def one() -> None:
-        word = args.atom().upper()
-        if word not in (b"CONDSTORE", b"QRESYNC"):
-            raise Bad("no such parameter")
-        if word == b"QRESYNC":
-            args.space()
-            found.append(_qresync(args))
-    if not args.more():
-        return (*out, False, None)
-    args.space()
-    any_of_them = bool(args.list(one))
-    return (*out, any_of_them, found[0] if found else None)
-
-
-def _qresync(args: Args) -> tuple[int, int, Pairs | None]:
-    args.need(b"(")
-    uidvalidity = args.number()
-    args.space()
-    modseq = args.modseq()
-    known = None
-    while not args.mark(b")"):
-        args.space()
-        if args.mark(b"("):                             # which numbers the client believes in: only of use if we told less for it
-            args.set()
-            args.space()
-            args.set()
-            args.need(b")")
-        elif known is None:
-            known = args.set()
-        else:
-            raise Bad("one set of UIDs, please")
-    return uidvalidity, modseq, known
-
-
-def _rename(args: Args) -> tuple:
-    """SP mailbox SP mailbox  ->  (old, new)"""
-    args.space()
-    old = args.mailbox()
-    args.space()
-    return old, args.mailbox()
-
-
-def _lsub(args: Args) -> tuple:
-    """SP mailbox SP list-mailbox  ->  (reference, (pattern,), selection, returns, status items)"""
-    args.space()
-    reference = args.mailbox()
-    args.space()
-    return reference, (args.pattern(),), frozenset(), frozenset(), ()
-
-
-def _list(args: Args) -> tuple:
-    """[SP "(" options ")"] SP mailbox SP (list-mailbox / "(" patterns ")") [SP "RETURN" SP "(" options ")"]      RFC 5258
-    ->  (reference, patterns, selection options, return options, items of RETURN (STATUS (...)))"""
-    args.space()
-    selection: frozenset[bytes] = frozenset()
-    if args.peek() == 40:
-        selection = frozenset(word.upper() for word in args.list(args.atom))
-        if selection - {b"SUBSCRIBED", b"REMOTE", b"RECURSIVEMATCH", b"SPECIAL-USE"}:
-            raise Bad("no such selection option")
-        if b"RECURSIVEMATCH" in selection and not selection & {b"SUBSCRIBED", b"SPECIAL-USE"}:
-            raise Bad("RECURSIVEMATCH alone selects nothing")
-        args.space()
-    reference = args.mailbox()
-    args.space()
-    patterns = tuple(args.list(args.pattern)) if args.peek() == 40 else (args.pattern(),)
-    returns: frozenset[bytes] = frozenset()
-    status: tuple[bytes, ...] = ()
-    if args.more():
-        args.space()
-        if args.atom().upper() != b"RETURN":
-            raise Bad("RETURN expected")
-        args.space()
-        found: list[bytes] = []
-        items: list[bytes] = []
-
-        def one() -> None:
-            word = args.atom().upper()
-            if word not in (b"SUBSCRIBED", b"CHILDREN", b"SPECIAL-USE", b"STATUS"):
-                raise Bad("no such return option")
-            if word == b"STATUS":
-                args.space()
-                items.extend(_status_items(args))
-            found.append(word)
-        args.list(one)
-        returns, status = frozenset(found), tuple(items)
-    return reference, patterns, selection, returns, status
-
-
-def _status_items(args: Args) -> tuple[bytes, ...]:
-    items = tuple(word.upper() for word in args.list(args.atom))
-    if not items or not STATUS_ITEMS.issuperset(items):
-        raise Bad("no such status item")
-    return items
-
-
-def _status(args: Args) -> tuple:
-    """SP mailbox SP "(" status-att *(SP status-att) ")"  ->  (name, items)"""
-    args.space()
-    name = args.mailbox()
-    args.space()
-    return name, _status_items(args)
-
-
-def _append(args: Args) -> tuple:
-    """SP mailbox [SP flag-list] [SP date-time] SP literal  ->  (name, flags, seconds since 1970 or None, message)"""
-    args.space()
-    name = args.mailbox()
-    args.space()
-    flags: list[str] = []
-    when = None
-    if args.peek() == 40:
-        flags = args.list(args.flag)
-        args.space()
-    if args.peek() == 34:
-        when = args.date_time()
-        args.space()
-    if args.peek() != 123:
-        raise Bad("a literal expected")
-    return name, tuple(flags), when, args.string()
 
 
 def _fetch(args: Args, uid: bool) -> tuple:
@@ -324,8 +188,8 @@ _WITH_UID = frozenset((b"FETCH", b"STORE", b"COPY", b"MOVE", b"SEARCH", b"EXPUNG
 VERBS: dict[bytes, Callable[..., tuple]] = {
     b"CAPABILITY": _nothing, b"NOOP": _nothing, b"LOGOUT": _nothing, b"STARTTLS": _nothing, b"NAMESPACE": _nothing, b"IDLE": _nothing,
     b"CHECK": _nothing, b"CLOSE": _nothing, b"UNSELECT": _nothing,
-    b"LOGIN": _login, b"AUTHENTICATE": _authenticate, b"ID": _id, b"ENABLE": _enable,
-    b"SELECT": _select, b"EXAMINE": _select, b"CREATE": _create, b"DELETE": _mailbox, b"SUBSCRIBE": _mailbox, b"UNSUBSCRIBE": _mailbox,
-    b"RENAME": _rename, b"LIST": _list, b"LSUB": _lsub, b"STATUS": _status, b"APPEND": _append,
+    b"LOGIN": _login, b"AUTHENTICATE": _authenticate, b"ID": _id, b"ENABLE": _enable, b"COMPRESS": _compress,
+    b"SELECT": mailboxargs.select, b"EXAMINE": mailboxargs.select, b"CREATE": mailboxargs.create, b"DELETE": mailboxargs.mailbox, b"SUBSCRIBE": mailboxargs.mailbox, b"UNSUBSCRIBE": mailboxargs.mailbox,
+    b"RENAME": mailboxargs.rename, b"LIST": mailboxargs.list_, b"LSUB": mailboxargs.lsub, b"STATUS": mailboxargs.status, b"APPEND": mailboxargs.append,
     b"FETCH": _fetch, b"STORE": _store, b"COPY": _copy, b"MOVE": _copy, b"SEARCH": _search, b"EXPUNGE": _expunge,
 }

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from pymta.proto.imap.session import Session
 
 CAPABILITIES = (b"IMAP4rev1 LITERAL+ SASL-IR ID ENABLE IDLE NAMESPACE UIDPLUS UNSELECT MOVE CHILDREN SPECIAL-USE ESEARCH WITHIN "
-                b"LIST-EXTENDED LIST-STATUS STATUS=SIZE CONDSTORE QRESYNC")
+                b"LIST-EXTENDED LIST-STATUS STATUS=SIZE CONDSTORE QRESYNC MULTIAPPEND COMPRESS=DEFLATE")
 
 
 def capability(session: Session, command: Command) -> Running:
@@ -51,6 +51,14 @@ def enable(session: Session, command: Command) -> Running:
             highest = yield Job(lambda: view.folder.highestmodseq)
             yield b"* OK [HIGHESTMODSEQ %d] Highest\r\n" % highest
     return b"OK Done"
+
+
+def compress(session: Session, command: Command) -> Running:
+    """RFC 4978: what follows the reply is compressed, both ways; the session sees to that."""
+    if session.is_compressed:
+        return b"NO [COMPRESSIONACTIVE] We do already"
+    yield b""
+    return b"OK Compressing"
 
 
 def namespace(session: Session, command: Command) -> Running:

@@ -19,6 +19,7 @@ from typing import Any
 
 from pymta.proto.imap import fetch, grammar
 from pymta.proto.imap.commands import COMMANDS, KEEP_NUMBERS, QUIET, SELECTED
+from pymta.proto.imap.deflate import BadStream, Deflate
 from pymta.proto.imap.framing import CONTINUE, Overlong, Reader, Refused
 from pymta.proto.imap.grammar import BadCommand, Command
 from pymta.proto.imap.on_session import CAPABILITIES
@@ -45,6 +46,8 @@ class Session:
         self._reader = Reader(setting.limits, said)
         self._out: deque[bytes] = deque()
         self._out_octets = 0
+        self._deflate: Deflate | None = None
+        self._clear = b""                               # said before compression began
         self._running: Running | None = None
         self._command: Command | None = None
         self._answer: Any = None
@@ -56,19 +59,25 @@ class Session:
 
     # ---- the program's side -------------------------------------------------------------------------------------------
     def feed(self, data: bytes) -> None:
-        self._reader.feed(data)
+        if self._deflate is None:
+            self._reader.feed(data)
+        else:
+            self._deflate.feed(data)
 
     def take(self) -> bytes:
         """What is to be sent."""
         data = b"".join(self._out)
         self._out.clear()
         self._out_octets = 0
+        if self._deflate is not None:
+            clear, self._clear = self._clear, b""
+            data = clear + self._deflate.pack(data)
         return data
 
     @property
     def pending(self) -> int:
         """Octets the client has said ahead."""
-        return self._reader.pending
+        return self._reader.pending + (self._deflate.pending if self._deflate else 0)
 
     @property
     def is_busy(self) -> bool:
@@ -94,6 +103,10 @@ class Session:
         self.qresync |= qresync
         if self.view is not None:
             self.view.condstore, self.view.qresync = True, self.qresync
+
+    @property
+    def is_compressed(self) -> bool:
+        return self._deflate is not None
 
     def end(self) -> None:
         """The command at work is the last."""
@@ -131,10 +144,12 @@ class Session:
                     want = self._run()
                     if want is not None:
                         return want
-                elif not self._read():
+                elif not self._read() and not self._inflate():
                     return None
         except Overlong as error:
             self.goodbye(str(error).encode("ascii"))
+        except BadStream:
+            self.goodbye(b"What you send is not deflated")
         return CLOSE
 
     # ---- reading ------------------------------------------------------------------------------------------------------
@@ -156,6 +171,17 @@ class Session:
             except BadCommand as error:
                 self._bad(error.tag, str(error).encode("ascii", "replace"))
         return True
+
+    def _inflate(self) -> bool:
+        """Hand the reader more of what came compressed; False if there is no more."""
+        data = self._deflate.read() if self._deflate else b""
+        self._reader.feed(data)
+        return bool(data)
+
+    def _compress(self) -> None:
+        """From here on both sides compress."""
+        self._clear, self._deflate = self.take(), Deflate()
+        self._deflate.feed(self._reader.rest())
 
     def _read_done(self) -> bool:
         line = self._reader.line()
@@ -223,6 +249,8 @@ class Session:
         if self.is_idle:
             return None
         self._finish(command.tag, reply, command)
+        if command.verb == b"COMPRESS" and reply.startswith(b"OK"):
+            self._compress()
         return None
 
     def _finish(self, tag: bytes, reply: bytes, command: Command | None = None) -> None:

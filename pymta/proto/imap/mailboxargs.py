@@ -1,0 +1,162 @@
+"""mailboxargs: the arguments of the commands on mailboxes as a whole.                            RFC 3501 §9
+
+What each becomes stands beside its parser, under the ABNF it reads.
+"""
+from __future__ import annotations
+
+from typing import Any
+
+from pymta.proto.imap.args import Args, Bad, Pairs
+
+STATUS_ITEMS = frozenset((b"MESSAGES", b"RECENT", b"UIDNEXT", b"UIDVALIDITY", b"UNSEEN", b"DELETED", b"SIZE", b"HIGHESTMODSEQ"))
+
+
+def mailbox(args: Args) -> tuple:
+    """SP mailbox  ->  (name,)"""
+    args.space()
+    return (args.mailbox(),)
+
+
+def create(args: Args) -> tuple:
+    """SP mailbox [SP "(" parameters ")"]  ->  (name,)    RFC 4466; no parameter is known"""
+    out = mailbox(args)
+    if args.more():
+        args.space()
+        if args.list(args.atom):
+            raise Bad("no such parameter")
+    return out
+
+
+def select(args: Args) -> tuple:
+    """SP mailbox [SP "(" ["CONDSTORE"] ["QRESYNC" SP "(" uidvalidity SP modseq [SP known-uids] [SP seq-match-data] ")"] ")"]
+    ->  (name, whether there is any parameter, None or (uidvalidity, modseq, known UIDs or None))    RFC 7162"""
+    out = mailbox(args)
+    found: list[Any] = []
+
+    def one() -> None:
+        word = args.atom().upper()
+        if word not in (b"CONDSTORE", b"QRESYNC"):
+            raise Bad("no such parameter")
+        if word == b"QRESYNC":
+            args.space()
+            found.append(_qresync(args))
+    if not args.more():
+        return (*out, False, None)
+    args.space()
+    any_of_them = bool(args.list(one))
+    return (*out, any_of_them, found[0] if found else None)
+
+
+def _qresync(args: Args) -> tuple[int, int, Pairs | None]:
+    args.need(b"(")
+    uidvalidity = args.number()
+    args.space()
+    modseq = args.modseq()
+    known = None
+    while not args.mark(b")"):
+        args.space()
+        if args.mark(b"("):                             # which numbers the client believes in: only of use if we told less for it
+            args.set()
+            args.space()
+            args.set()
+            args.need(b")")
+        elif known is None:
+            known = args.set()
+        else:
+            raise Bad("one set of UIDs, please")
+    return uidvalidity, modseq, known
+
+
+def rename(args: Args) -> tuple:
+    """SP mailbox SP mailbox  ->  (old, new)"""
+    args.space()
+    old = args.mailbox()
+    args.space()
+    return old, args.mailbox()
+
+
+def lsub(args: Args) -> tuple:
+    """SP mailbox SP list-mailbox  ->  (reference, (pattern,), selection, returns, status items)"""
+    args.space()
+    reference = args.mailbox()
+    args.space()
+    return reference, (args.pattern(),), frozenset(), frozenset(), ()
+
+
+def list_(args: Args) -> tuple:
+    """[SP "(" options ")"] SP mailbox SP (list-mailbox / "(" patterns ")") [SP "RETURN" SP "(" options ")"]      RFC 5258
+    ->  (reference, patterns, selection options, return options, items of RETURN (STATUS (...)))"""
+    args.space()
+    selection: frozenset[bytes] = frozenset()
+    if args.peek() == 40:
+        selection = frozenset(word.upper() for word in args.list(args.atom))
+        if selection - {b"SUBSCRIBED", b"REMOTE", b"RECURSIVEMATCH", b"SPECIAL-USE"}:
+            raise Bad("no such selection option")
+        if b"RECURSIVEMATCH" in selection and not selection & {b"SUBSCRIBED", b"SPECIAL-USE"}:
+            raise Bad("RECURSIVEMATCH alone selects nothing")
+        args.space()
+    reference = args.mailbox()
+    args.space()
+    patterns = tuple(args.list(args.pattern)) if args.peek() == 40 else (args.pattern(),)
+    returns: frozenset[bytes] = frozenset()
+    status: tuple[bytes, ...] = ()
+    if args.more():
+        args.space()
+        if args.atom().upper() != b"RETURN":
+            raise Bad("RETURN expected")
+        args.space()
+        found: list[bytes] = []
+        items: list[bytes] = []
+
+        def one() -> None:
+            word = args.atom().upper()
+            if word not in (b"SUBSCRIBED", b"CHILDREN", b"SPECIAL-USE", b"STATUS"):
+                raise Bad("no such return option")
+            if word == b"STATUS":
+                args.space()
+                items.extend(_status_items(args))
+            found.append(word)
+        args.list(one)
+        returns, status = frozenset(found), tuple(items)
+    return reference, patterns, selection, returns, status
+
+
+def _status_items(args: Args) -> tuple[bytes, ...]:
+    items = tuple(word.upper() for word in args.list(args.atom))
+    if not items or not STATUS_ITEMS.issuperset(items):
+        raise Bad("no such status item")
+    return items
+
+
+def status(args: Args) -> tuple:
+    """SP mailbox SP "(" status-att *(SP status-att) ")"  ->  (name, items)"""
+    args.space()
+    name = args.mailbox()
+    args.space()
+    return name, _status_items(args)
+
+
+def append(args: Args) -> tuple:
+    """SP mailbox 1*([SP flag-list] [SP date-time] SP literal)      RFC 3502
+    ->  (name, ((flags, seconds since 1970 or None, message), ...))"""
+    args.space()
+    name = args.mailbox()
+    messages = [_message(args)]
+    while args.more():
+        messages.append(_message(args))
+    return name, tuple(messages)
+
+
+def _message(args: Args) -> tuple[tuple[str, ...], float | None, bytes | None]:
+    args.space()
+    flags: list[str] = []
+    when = None
+    if args.peek() == 40:
+        flags = args.list(args.flag)
+        args.space()
+    if args.peek() == 34:
+        when = args.date_time()
+        args.space()
+    if args.peek() != 123:
+        raise Bad("a literal expected")
+    return tuple(flags), when, args.string()
