@@ -13,7 +13,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.peers.hosts import OURS, PEERS, PORTS, Peer
+from tests.peers.hosts import BOOKS, OURS, PEERS, PORT, PORTS, Peer
 from tests.running import Sandbox, Sandboxes
 
 WHERE = os.environ.get("PYMTA_PEERS", "")
@@ -48,7 +48,8 @@ def namespace() -> None:
 def ours(namespace) -> Iterator[Sandbox]:
     with Sandboxes() as sandboxes:
         one = sandboxes.start(domain=["example.test", "clear.test"], user=["alice:pw", "carol@clear.test:pw"], port_base=OURS,
-                              transport=[f"{domain}=127.0.0.1:{port}" for domain, port in PORTS.items()], relay_from="127.0.0.0/8",
+                              transport=[f"{domain}=127.0.0.1:{port}" for domain, port in (PORTS | {BOOKS.encode("idna").decode(): PORT}).items()],
+                              relay_from="127.0.0.0/8",
                               set=["queue.retry=0s,2s", "smtp.recipients_max=1000"])
         with open(os.path.join(one.ends["etc"], "aliases"), "w", encoding="utf-8") as file:
             file.write("jörg: alice\n")

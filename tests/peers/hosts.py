@@ -20,6 +20,7 @@ import trustme
 OURS = 2700                                             # the sandbox; the namespace is ours alone, so ports are constants
 PORT, CLEAR, OLD = 25, 2525, 2626                       # with everything; without TLS; without any extension that can be left out
 PORTS = {"peer.test": PORT, "clear.peer.test": CLEAR, "old.peer.test": OLD}
+BOOKS = "bücher.test"                                   # also the peer's, at PORT
 HOSTS = "127.0.0.1 localhost mail.peer.test mail.example.test\n"
 
 
@@ -54,6 +55,14 @@ class Peer:
         self.process: subprocess.Popen | None = None
 
     def __enter__(self):
+        try:
+            self._start()
+        except BaseException:
+            self.__exit__()
+            raise
+        return self
+
+    def _start(self) -> None:
         self._mount()
         self.write("/etc/hosts", HOSTS)
         self.write("/etc/resolv.conf", "nameserver 127.0.0.1\noptions timeout:1 attempts:1\n")     # nobody is there
@@ -73,14 +82,13 @@ class Peer:
             while not listening(port):
                 assert time.monotonic() < end and self.process.poll() is None, self.said()
                 time.sleep(0.05)
-        return self
 
     def __exit__(self, *_: object) -> None:
-        assert self.process
-        with open(f"/proc/{self.process.pid}/task/{self.process.pid}/children") as file:
-            for pid in file.read().split():             # --kill-child would not do: set-uid programs lose that signal
-                os.kill(int(pid), signal.SIGKILL)
-        self.process.wait(20)
+        if self.process and self.process.poll() is None:
+            with open(f"/proc/{self.process.pid}/task/{self.process.pid}/children") as file:
+                for pid in file.read().split():         # --kill-child would not do: set-uid programs lose that signal
+                    os.kill(int(pid), signal.SIGKILL)
+            self.process.wait(20)
         end = time.monotonic() + 20
         while any(map(listening, PORTS.values())):
             assert time.monotonic() < end, f"{self.name} does not end"
@@ -157,7 +165,7 @@ maillog_file = /var/log/postfix.log
 message_size_limit = 50000000
 mailbox_size_limit = 0
 virtual_mailbox_limit = 0
-virtual_mailbox_domains = {" ".join(PORTS)}
+virtual_mailbox_domains = {" ".join(PORTS)} {BOOKS} {BOOKS.encode("idna").decode()}
 virtual_mailbox_base = /var/mail
 virtual_mailbox_maps = static:box/
 virtual_uid_maps = static:5000
@@ -203,7 +211,7 @@ class Exim(Peer):
     def setup(self) -> None:
         only, but = f"${{if eq{{$received_port}}{{{PORT}}}{{*}}{{}}}}", f"${{if eq{{$received_port}}{{{OLD}}}{{}}{{*}}}}"
         self.write("/etc/exim4/exim4.conf", f"""primary_hostname = mail.peer.test
-domainlist local_domains = {" : ".join(PORTS)}
+domainlist local_domains = {" : ".join(PORTS)} : {BOOKS} : {BOOKS.encode("idna").decode()}
 local_interfaces = 127.0.0.1
 daemon_smtp_ports = {" : ".join(map(str, PORTS.values()))}
 acl_smtp_rcpt = acl_rcpt

@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.peers.hosts import OURS, PORT, Arrived, Peer
+from tests.peers.hosts import BOOKS, OURS, PORT, Arrived, Peer
 from tests.running import Sandbox, wait_until
 
 NUMBER = itertools.count(1)
@@ -150,6 +150,14 @@ def test_international_addresses(direction: Route) -> None:
     hand_in(direction.port, here, [there], data, "SMTPUTF8 BODY=8BITMIME")
     one, = direction.wait(mark)
     assert one.data.endswith(data) and (one.sender, one.recipient) == (here, there if direction.out else "alice@example.test")
+
+
+def test_an_international_domain(ours: Sandbox, peer: Peer) -> None:
+    mark, data = message("Grüße\n".encode(), "jörg@example.test", f"ünï@{BOOKS}", "Grüße")
+    hand_in(OURS, "jörg@example.test", [f"ünï@{BOOKS}"], data, "SMTPUTF8 BODY=8BITMIME")
+    one, = wait_for(peer.inbox, mark, explain=ours.log)
+    local, domain = one.recipient.split("@")
+    assert one.data.endswith(data) and (local, domain.encode("idna")) == ("ünï", BOOKS.encode("idna"))
 
 
 def test_a_host_without_smtputf8_is_not_sent_any(ours: Sandbox, peer: Peer) -> None:
