@@ -39,7 +39,7 @@ class Gate:
         self.exempt: Callable[[str], bool] = lru_cache(4096)(self._exempt)
         self._keys: Callable[[str], tuple[bytes, bytes]] = lru_cache(4096)(self._make_keys)
         self._spells: dict[str, Spell] = {}
-        self._told: dict[str, tuple[float, int]] = {}           # network -> when it was logged, refused since
+        self._told: dict[tuple[str, str], tuple[float, int]] = {}       # (network, reason) -> when it was logged, refused since
 
     # ---- for serve ----------------------------------------------------------------------------------------------------
     def enter(self, address: str, listener: str) -> bytes | None:
@@ -124,13 +124,13 @@ class Gate:
         return self._counts.key(address), self._counts.key(self._network(address))
 
     def _tell(self, address: str, listener: str, refusal: Outcome) -> None:
-        """One line for all of a network within some seconds; more: how many there were since the last one."""
-        network, now = self._network(address), clock.tick()
-        when, more = self._told.get(network, (0.0, 0))
+        """One line for all of a network and one reason within some seconds; more: how many there were since the last one."""
+        key, now = (self._network(address), refusal.text), clock.tick()
+        when, more = self._told.get(key, (0.0, 0))
         if when and now - when < _TELL_EVERY_S:
-            self._told[network] = when, more + 1
+            self._told[key] = when, more + 1
             return
         if len(self._told) >= _TOLD_MAX:
             self._told.clear()
-        self._told[network] = now, 0
+        self._told[key] = now, 0
         log.event("refuse", service=listener, client=address, status=refusal.status, why=refusal.text, more=more or None)
