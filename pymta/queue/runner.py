@@ -318,7 +318,8 @@ class Runner:
         """Return a parked message whose lifetime is over."""
         with Message(path) as message:
             attempt = message.attempts + 1
-            records = [self._expired(Record(attempt, int(clock.now()), number, "deferred", outcome.NO_HOST.status, why))
+            told = {(record.recipient, record.text): record.status for record in message.records if record.word == "deferred"}
+            records = [self._expired(Record(attempt, int(clock.now()), number, "deferred", told.get((number, why), outcome.NO_HOST.status), why))
                        for number in message.owed]
             self.conclude(path, message, records)
             if not message.owed:

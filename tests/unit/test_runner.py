@@ -244,6 +244,22 @@ def test_parked_mail_is_probed_after_a_restart(box):
     assert os.listdir("todo/remote") == [f"{id}.remote"]
 
 
+def test_parked_mail_is_returned_with_the_last_answer_as_it_was(box, monkeypatch):
+    id = box.accept(b"bob@example.test", [b"x@remote.test"])
+    runner, local = run(box)
+    start = clock.now()
+    for wait in (0, 900, 3600, 86400, 2 * 86400):
+        monkeypatch.setattr(clock, "now", lambda: start + wait)
+        runner.due(clock.now())
+        box.report_remote(f"{id}.remote", (0, "deferred", "4.4.3", "no name server"), down=True)
+        runner.look()
+    monkeypatch.setattr(clock, "now", lambda: start + 5 * 86400 + 1)
+    runner.due(clock.now())
+    runner.look()
+    local.look()
+    assert b"the last answer was: 4.4.3 no name server" in box.mail("bob")[-1].replace(b"\n    ", b" ")
+
+
 def test_parked_mail_is_returned_when_its_lifetime_ends(box, monkeypatch):
     ids = [box.accept(b"bob@example.test", [b"x@remote.test"]) for _ in range(2)]
     runner, local = run(box)
