@@ -33,7 +33,7 @@ _EMBEDDED = re.compile(r"\\x\{([0-9A-F]{2,6})\}")
 _TYPE = re.compile(rb"[A-Za-z0-9-]{1,40}")
 _SECONDS = re.compile(rb"[1-9][0-9]{0,8}")
 _DATE_TIME = re.compile(r"(\d{4}-\d\d-\d\d)T(\d\d:\d\d:\d\d)(?:\.\d{1,9})?(Z|[+-]\d\d:\d\d)", re.ASCII)
-_WISHES = (b"SUCCESS", b"FAILURE", b"DELAY")
+WISHES = (b"SUCCESS", b"FAILURE", b"DELAY")             # of NOTIFY
 
 _CANNOT_READ = Outcome(501, "5.5.4", 64, "cannot read the parameters")
 NOT_UTF8 = Outcome(553, "5.6.7", 65, "addresses beyond ASCII need SMTPUTF8")
@@ -133,7 +133,7 @@ def rcpt(given: dict[bytes, bytes], *, utf8: bool) -> tuple[tuple[bytes, bytes],
     notes: tuple[tuple[bytes, bytes], ...] = ()
     if b"NOTIFY" in given:
         words = given[b"NOTIFY"].upper().split(b",")
-        if words != [b"NEVER"] and (not all(word in _WISHES for word in words) or len(set(words)) < len(words)):
+        if words != [b"NEVER"] and (not all(word in WISHES for word in words) or len(set(words)) < len(words)):
             return _bad("NOTIFY is NEVER, or some of SUCCESS,FAILURE,DELAY")
         notes += ((NOTIFY, b",".join(words)),)
     if b"ORCPT" in given:

@@ -11,11 +11,8 @@ Pure.  A note is never believed to be well-formed: drops of local programs bring
 from __future__ import annotations
 
 from pymta.formats.queuefile import Envelope, Recipient
+from pymta.proto.smtp_params import NOTIFY, ORCPT, ORCPT_MAX_OCTETS, WISHES, from_xtext
 
-NOTIFY, ORCPT = b"Pymta-Notify", b"Pymta-Orcpt"
-KEYWORDS = (b"SUCCESS", b"FAILURE", b"DELAY")
-ORCPT_MAX_OCTETS = 500                                  # RFC 3461 §4.2
-_HEX = b"0123456789ABCDEF"
 _TYPE = b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-"
 
 
@@ -24,7 +21,7 @@ def notify(recipient: Recipient) -> bytes:
     given = _note(recipient, NOTIFY).upper().split(b",")
     if b"NEVER" in given:
         return b"NEVER"
-    return b",".join(word for word in KEYWORDS if word in given)
+    return b",".join(word for word in WISHES if word in given)
 
 
 def wants(recipient: Recipient, what: str) -> bool:
@@ -85,8 +82,7 @@ def xtext(data: bytes) -> bytes:
 
 
 def is_xtext(data: bytes) -> bool:
-    return all(32 < c < 127 and c != 61 for c in data) and all(
-        len(piece) >= 2 and not piece[:2].strip(_HEX) for piece in data.split(b"+")[1:])
+    return from_xtext(data) is not None
 
 
 def utf8_xtext(text: str) -> bytes:
