@@ -98,7 +98,7 @@ def test_each_part_has_its_uid(stage, tls):
         assert with_ann.stat()[0] == 3 and b"Subject: ann 1" in with_ann.retr(2)[1] and b"Subject: ben 1" in with_ben.retr(2)[1]
         below = processes(stage._processes[0].pid)
         uids = sorted(below.values())
-        assert uids == [0, LOGIN_UID, LOGIN_UID, AUTH_UID, ANN, BEN]        # root: the starter alone
+        assert uids == [0, LOGIN_UID, AUTH_UID, ANN, BEN]                   # root: the starter alone; one worker
         for pid, uid in below.items():
             with open(f"/proc/{pid}/status") as file:
                 facts = dict(line.rstrip("\n").split(":\t", 1) for line in file if ":\t" in line)
