@@ -24,14 +24,15 @@ _ORIGINAL = b"Original-Recipient"
 def find(router, path: str, message: Message, held: list[int], ids: Ids, published: Callable[[list[str]], None]) -> bool:
     """Give the recipients with these numbers to whoever reads their mail now.  False if that is still nobody for one of them, or the
     disk refuses: then nothing has been done that a repeat would do twice."""
-    final: dict[tuple[bytes, bytes], Recipient] = {(one.kind, one.address): one for one in message.envelope.recipients}
+    final: dict[tuple[bytes, bytes], Recipient] = {(one.kind, one.address): one for number, one in enumerate(message.envelope.recipients)
+                                                   if number not in held}      # who gets it anyway
     known = len(final)
     moved = [number for number in held if _owners(router, message, message.envelope.recipients[number], final)]
     if moved:
-        attempt, now = message.attempts, int(clock.now())
+        attempt, now = message.attempts, clock.now()
         envelope = Envelope(message.envelope.sender, list(final.values())[known:], ids.new(now),
                             {**message.envelope.facts, "src": f"record:{os.path.basename(path)}:{attempt}:moved"})
-        records = [Record(attempt, now, number, "moved", "-", envelope.id) for number in moved]
+        records = [Record(attempt, int(now), number, "moved", "-", envelope.id) for number in moved]
         drafts = []
         if envelope.recipients:                         # else all of them have had it already
             drafts.append(Draft("in/qrun", envelope))

@@ -211,6 +211,16 @@ def test_held_mail_goes_to_who_is_named_later(box, monkeypatch):
     assert len(box.mail("alice")) == 1
 
 
+def test_held_mail_goes_to_a_mailbox_that_was_made_later(box):
+    drop(box, [b"dora@example.test"], sender=b"")
+    run(box)
+    path, = box.queue()
+    box.write("etc/users", f"dora@example.test:{os.getuid() or 65534}:{os.getgid() or 65534}:{box.root}/home/example.test/bob\n")
+    os.rename(path, f"in/qrun/new/{os.path.basename(path)}")
+    run(box)
+    assert box.queue() == [] and len(box.mail("bob")) == 1
+
+
 def test_a_dead_destination_is_parked_as_a_whole_and_released_as_a_whole(box):
     ids = [box.accept(b"ann@client.example", [b"x@remote.test"]) for _ in range(5)]
     runner, _ = run(box)
