@@ -301,16 +301,19 @@ class Session(serve.Session):
 
     def _stand(self) -> None:
         self._wait = None
+        self.wire.send(self.engine.take())              # its own wait is over, whatever the next command costs
         self._resumed()
 
     def _resumed(self) -> None:
         """A command that took time has its answer: say it, and work on what has come meanwhile."""
         if self._stopping:
             self._end(outcome.SHUTTING_DOWN, "")
+        elif self._slow_s:
+            self._sit()
         else:
             self.wire.deadline(max(1.0, min(self.office.timeout_s, self._until - clock.tick())))
             self._go_on(b"")
-            if not self.engine.waiting:
+            if not self.engine.waiting and self._wait is None:
                 self.wire.resume()
 
     async def _sender_late(self, event: smtp.Sender, ptr: asyncio.Task) -> None:
