@@ -302,17 +302,17 @@ class Runner:
         """Nobody is owed anything: it goes, or, if it was a bounce that reached nobody, it waits for the admin."""
         failed = any(record.word == "failed" for record in message.records)
         if failed and message.null_sender:
-            self.hold(path, "a bounce that cannot be delivered")
+            self.hold(path, "a bounce that cannot be delivered", "pymta-mailq show, then delete; it is owed to nobody any more")
             return
         durable.unlink(path)
         words = [record.word for record in message.records if record.word in queuefile.FINAL_WORDS]
         log.event("done", id=message.id, delivered=words.count("delivered"), bounced=words.count("failed"),
                   age_s=max(0, int(clock.now() - message.birth)))
 
-    def hold(self, path: str, why: str) -> None:
+    def hold(self, path: str, why: str, remedy: str = "pymta-mailq release, or remove the file") -> None:
         name = os.path.basename(path).replace(HELD, "", 1)      # so it is not held again when it is released
         durable.rename(path, f"hold/{name}")
-        log.event("hold", id=name.partition(".")[0], why=why, remedy="pymta-mailq release, or remove the file")
+        log.event("hold", id=name.partition(".")[0], why=why, remedy=remedy)
 
     def give_up(self, path: str, why: str) -> None:
         """Return a parked message whose lifetime is over."""

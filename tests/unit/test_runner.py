@@ -162,12 +162,13 @@ def test_the_sender_is_told_once_that_it_is_late(box, monkeypatch):
     assert b"Action: delayed" in notice and b"Will-Retry-Until:" in notice
 
 
-def test_no_bounce_for_a_bounce_it_waits_for_the_admin(box):
+def test_no_bounce_for_a_bounce_it_waits_for_the_admin(box, capfd):
     id = box.accept(b"", [b"x@remote.test"])
     runner, _ = run(box)
     box.report_remote(f"{id}.remote", (0, "failed", "5.1.1", "550 no"))
     runner.look()
     assert box.queue() == [f"hold/{id}.remote"]
+    assert 'remedy="pymta-mailq show, then delete' in capfd.readouterr().err       # to release it would hold it again
 
 
 def test_a_bounce_to_a_sender_who_does_not_exist_waits_for_the_admin(box):
