@@ -177,6 +177,9 @@ class Describing:
     def texts(self, messages: list[Message], which: str) -> list[bytes | None]:
         return [entry and getattr(entry, which) for entry in self.some(messages)]
 
+    def keys(self, messages: list[Message]) -> list[tuple[int, bytes] | None]:
+        return [entry and (entry.sent, entry.keys) for entry in self.some(messages)]
+
     def close(self) -> None:
         pass
 

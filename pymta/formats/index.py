@@ -20,7 +20,7 @@ from typing import NamedTuple
 from zlib import crc32
 
 ROWS_NAME, TEXT_NAME = b"pymta-index", b"pymta-index-text"
-VERSION = 1
+VERSION = 2
 ROW_OCTETS = HEAD_OCTETS = 64
 
 _HEAD = struct.Struct("<8sII16s32x")
@@ -31,8 +31,9 @@ assert _ROW.size == _BODY.size + 12 == ROW_OCTETS
 
 
 class Entry(NamedTuple):
-    """envelope, bodystructure: as IMAP sends them; parts, keys: see message/describe.  vsize: octets with CRLF; header: octets of
-    the header with CRLF; internaldate, sent: seconds since 1970."""
+    """envelope, bodystructure: as IMAP sends them; parts: see index/describe; keys: message/sortkey.  vsize: octets with CRLF; header: octets of
+    the header with CRLF; internaldate: seconds since 1970; sent: the same of the
+    Date field, the internal date where that cannot be read."""
 
     uid: int
     envelope: bytes

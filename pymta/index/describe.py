@@ -4,7 +4,7 @@ from __future__ import annotations
 import struct
 
 from pymta.formats.index import Entry
-from pymta.message import mime, structure
+from pymta.message import mime, sortkey, structure
 
 _NODE = struct.Struct("<IIIHH")
 _KINDS = {b"multipart": 1, b"message": 2}
@@ -14,8 +14,10 @@ def describe(uid: int, data: bytes, internaldate: float) -> Entry:
     """data: the message as it is on disk."""
     wire = mime.wire(data)
     root = mime.scan(wire)
+    sent = sortkey.sent(root.fields.get(b"date", b""))
     return Entry(uid, structure.envelope(root), structure.body(root, extended=True), len(wire), internaldate, root.body,
-                 parts=pack_parts(root) if len(wire) < 1 << 32 else b"")
+                 sent=int(internaldate) if sent is None else sent, parts=pack_parts(root) if len(wire) < 1 << 32 else b"",
+                 keys=sortkey.pack(sortkey.keys(root.fields)))
 
 
 def pack_parts(root: mime.Part) -> bytes:

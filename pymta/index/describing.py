@@ -56,6 +56,14 @@ class Describing:
                 return [*found]
         return [None if entry is None else getattr(entry, which) for entry in self.some(messages)]
 
+    def keys(self, messages: Sequence[Message]) -> list[tuple[int, bytes] | None]:
+        """(sent date, keys) of each: see formats/index."""
+        if self._children is None:
+            self._files.refresh(self._folder.uidvalidity)
+            if (found := self._files.keys(messages)) is not None:
+                return [*found]
+        return [None if entry is None else (entry.sent, entry.keys) for entry in self.some(messages)]
+
     def _take(self, uid: int) -> None:
         """What the children have read up to this UID goes into the index."""
         assert self._children is not None

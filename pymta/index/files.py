@@ -17,6 +17,8 @@ _WORDS = ROW_OCTETS // 4
 _UID = 3                                                # place in a row, in words
 _SPAN = struct.Struct("<Q8xIIII")                       # of a row: offset, the four lengths
 
+_KEYS = struct.Struct("<Q8xIIII16xq")                   # the same, and when it was sent
+
 
 class IndexFiles:
     """directory: of the folder, bytes.  Errors of the disk are no errors here: what is not found is found out anew.
@@ -114,6 +116,20 @@ class IndexFiles:
                 return self._texts([(offset + first, second) for offset, first, second, _, _ in spans])
             except OSError:
                 return None
+
+    def keys(self, messages: Sequence[Any]) -> list[tuple[int, bytes]] | None:
+        """(sent, keys) of each, as texts() does."""
+        with self._mutex:
+            get, rows = self._at.get, self._rows
+            numbers = [get(message.uid, -1) for message in messages]
+            if not self._whole.issuperset(numbers):
+                return None
+            spans = [_KEYS.unpack_from(rows, number * ROW_OCTETS) for number in numbers]
+            try:
+                texts = self._texts([(offset + first + second + third, octets) for offset, first, second, third, octets, _ in spans])
+            except OSError:
+                return None
+            return [(span[5], text) for span, text in zip(spans, texts)]
 
     def _texts(self, spans: list[tuple[int, int]]) -> list[bytes]:
         """The octets of (offset, length) each, with few reads where they lie close together."""

@@ -31,7 +31,7 @@ _COMMENT_MARK = re.compile(rb"[()\"\\]")
 _WORD = re.compile(rb"\s*([^\s;()]+)").match
 
 _ADDRESSES = frozenset((b"from", b"sender", b"reply-to", b"to", b"cc", b"bcc"))
-_WANTED = _ADDRESSES | {b"date", b"subject", b"in-reply-to", b"message-id", b"content-type", b"content-transfer-encoding", b"content-id",
+_WANTED = _ADDRESSES | {b"date", b"subject", b"in-reply-to", b"message-id", b"references", b"content-type", b"content-transfer-encoding", b"content-id",
                         b"content-description", b"content-disposition", b"content-md5", b"content-language", b"content-location"}
 
 Fields = dict[bytes, bytes]

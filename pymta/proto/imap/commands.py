@@ -3,7 +3,7 @@ from __future__ import annotations
 
 from typing import Callable
 
-from pymta.proto.imap import on_mailboxes, on_messages, on_session
+from pymta.proto.imap import on_mailboxes, on_messages, on_search, on_session
 from pymta.proto.imap.wants import Running
 
 COMMANDS: dict[bytes, Callable[..., Running]] = {
@@ -15,11 +15,12 @@ COMMANDS: dict[bytes, Callable[..., Running]] = {
     b"SUBSCRIBE": on_mailboxes.subscribe, b"UNSUBSCRIBE": on_mailboxes.subscribe,
     b"LIST": on_mailboxes.list_, b"LSUB": on_mailboxes.lsub, b"STATUS": on_mailboxes.status, b"APPEND": on_mailboxes.append,
     b"FETCH": on_messages.fetch, b"STORE": on_messages.store, b"COPY": on_messages.copy, b"MOVE": on_messages.copy,
-    b"EXPUNGE": on_messages.expunge, b"SEARCH": on_messages.search,
+    b"EXPUNGE": on_messages.expunge, b"SEARCH": on_search.search,
+    b"SORT": on_search.sort, b"THREAD": on_search.thread,
 }
 # These need a mailbox that is selected.
-SELECTED = frozenset((b"CHECK", b"CLOSE", b"UNSELECT", b"EXPUNGE", b"SEARCH", b"FETCH", b"STORE", b"COPY", b"MOVE"))
+SELECTED = frozenset((b"CHECK", b"CLOSE", b"UNSELECT", b"EXPUNGE", b"SEARCH", b"SORT", b"THREAD", b"FETCH", b"STORE", b"COPY", b"MOVE"))
 # No change is told before their tagged reply: the numbers of the mailbox are not what they were, or do not matter any more.
 QUIET = frozenset((b"SELECT", b"EXAMINE", b"CLOSE", b"UNSELECT", b"LOGOUT"))
 # No EXPUNGE is told in answer to these without UID: RFC 3501 §7.4.1
-KEEP_NUMBERS = frozenset((b"FETCH", b"STORE", b"SEARCH"))
+KEEP_NUMBERS = frozenset((b"FETCH", b"STORE", b"SEARCH", b"SORT", b"THREAD"))

@@ -1,4 +1,4 @@
-"""on_messages: the commands on messages of the selected mailbox.                              RFC 3501 §6.4, RFC 4315, RFC 4731, RFC 6851"""
+"""on_messages: the commands on messages of the selected mailbox.                              RFC 3501 §6.4, RFC 4315, RFC 6851"""
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Generator
@@ -6,9 +6,8 @@ from typing import TYPE_CHECKING, Any, Generator
 from pymta.proto.imap import fetch as fetching
 from pymta.proto.imap.fetchitem import FetchItem
 from pymta.proto.imap.grammar import Command
-from pymta.proto.imap.response import string, uid_set
+from pymta.proto.imap.response import uid_set
 from pymta.proto.imap.on_mailboxes import vanished_earlier
-from pymta.proto.imap.search import Program, asks_modseq
 from pymta.proto.imap.view import View
 from pymta.proto.imap.wants import OUT_HIGH_OCTETS, Job, Refusal, Running
 
@@ -266,57 +265,3 @@ def _removed(session: Session, view: View, text: bytes) -> Running:
         return b"OK " + text
     highest = yield Job(lambda: view.folder.highestmodseq)      # all up to it is in the view's queue, and told before the tagged reply
     return b"OK [HIGHESTMODSEQ %d] %b" % (highest, text)
-
-
-def search(session: Session, command: Command) -> Running:
-    view = _selected(session)
-    options, known, key = command.args
-    if not known:
-        return b"NO [BADCHARSET (US-ASCII UTF-8 ISO-8859-1)] I do not know this character set"
-    try:
-        program = Program(key, recent=view.recent, positions=view.indexes, now=session.setting.now())
-    except ValueError as error:
-        return b"BAD " + str(error).encode("ascii")
-    modseq = asks_modseq(key)
-    if modseq:
-        session.enable_condstore()
-        yield Job(lambda: view.folder.highestmodseq)
-    found: list[int] = []
-    messages, test, folder = view.messages, program.test, view.folder
-    turn = 20 if program.reads else _ROWS_A_TURN * 20
-    for position, message in enumerate(messages):
-        try:
-            if test(position, fetching.Source(folder, message)):
-                found.append(message.uid if command.uid else position + 1)
-        except LookupError:
-            pass                                    # gone: matches nothing
-        if position % turn == turn - 1:
-            yield None
-    if options is None:
-        highest = _highest_found(view, command, found) if modseq else b""
-        yield b"* SEARCH%b%b\r\n" % (b"".join([b" %d" % number for number in found]), b" (%b)" % highest if highest else b"")
-    else:
-        told = found if options - {b"MIN", b"MAX"} else found[:1] * (b"MIN" in options) + found[-1:] * (b"MAX" in options)
-        yield _esearch(session, command, options, found, _highest_found(view, command, told) if modseq else b"")
-    return b"OK Done"
-
-
-def _highest_found(view: View, command: Command, numbers: list[int]) -> bytes:
-    """RFC 7162 §3.1.5"""
-    if not numbers:
-        return b""
-    return b"MODSEQ %d" % max(view.folder.modseq_of(view.messages[view.index(number) if command.uid else number - 1]) for number in numbers)
-
-
-def _esearch(session: Session, command: Command, options: frozenset[bytes], found: list[int], modseq: bytes) -> bytes:
-    """RFC 4731; the tag is a string: some clients insist."""
-    out = b"* ESEARCH (TAG %b)" % string(command.tag) + (b" UID" if command.uid else b"")
-    if found and b"MIN" in options:
-        out += b" MIN %d" % found[0]
-    if found and b"MAX" in options:
-        out += b" MAX %d" % found[-1]
-    if b"COUNT" in options:
-        out += b" COUNT %d" % len(found)
-    if found and b"ALL" in options:
-        out += b" ALL " + uid_set(found)
-    return out + (b" " + modseq if modseq else b"") + b"\r\n"

@@ -1,4 +1,4 @@
-"""searchkey: the keys of SEARCH.                                                              RFC 3501 §6.4.4, RFC 4731, RFC 5032"""
+"""searchkey: what SEARCH, SORT and THREAD are asked.                                           RFC 3501 §6.4.4, RFC 4731, RFC 5032, RFC 5256"""
 from __future__ import annotations
 
 from pymta.proto.imap.args import Args, Bad
@@ -10,6 +10,8 @@ _KEYS_OF_FLAGS = {b"ANSWERED": ("\\Answered", True), b"DELETED": ("\\Deleted", T
 _KEYS_OF_TEXT = frozenset((b"BCC", b"BODY", b"CC", b"FROM", b"SUBJECT", b"TEXT", b"TO"))
 _KEYS_OF_DATES = frozenset((b"BEFORE", b"ON", b"SINCE", b"SENTBEFORE", b"SENTON", b"SENTSINCE"))
 _CHARSETS = {b"US-ASCII": "ascii", b"ASCII": "ascii", b"UTF-8": "utf-8", b"UTF8": "utf-8", b"ISO-8859-1": "latin-1"}
+_CRITERIA = frozenset((b"ARRIVAL", b"CC", b"DATE", b"FROM", b"SIZE", b"SUBJECT", b"TO", b"DISPLAYFROM", b"DISPLAYTO"))
+_ALGORITHMS = frozenset((b"ORDEREDSUBJECT", b"REFERENCES", b"REFS"))
 RETURN_OPTIONS = frozenset((b"MIN", b"MAX", b"ALL", b"COUNT"))
 
 
@@ -17,29 +19,76 @@ def search(args: Args) -> tuple:
     """[SP "RETURN" SP "(" options ")"] [SP "CHARSET" SP astring] 1*(SP search-key)
     ->  (options or None, charset known, key); a charset that is not known leaves the keys unread"""
     args.space()
-    options = None
-    if bytes(args.raw[args.at:args.at + 7]).upper() == b"RETURN ":
-        args.at += 6
-        args.space()
-        options = frozenset(word.upper() for word in args.list(args.atom)) or frozenset((b"ALL",))
-        if options - RETURN_OPTIONS:
-            raise Bad("no such result option")
-        args.space()
-    charset = "utf-8"
+    options = _options(args)
     if bytes(args.raw[args.at:args.at + 8]).upper() == b"CHARSET ":
         args.at += 7
         args.space()
-        named = _CHARSETS.get(args.astring().upper())
-        if named is None:
-            args.at = len(args.raw)
-            return options, False, ("ALL",)
-        charset = named
-        args.space()
+        return (options, *_keys_in_charset(args))
+    return options, True, _keys(args, "utf-8")
+
+
+def sort(args: Args) -> tuple:
+    """[SP "RETURN" SP "(" options ")"] SP "(" ["REVERSE" SP] key ... ")" SP charset 1*(SP search-key)      RFC 5256 §5, RFC 5267
+    ->  (options or None, ((criterion, reverse), ...), charset known, key)"""
+    args.space()
+    options = _options(args)
+
+    def one() -> tuple[bytes, bool]:
+        word = args.atom().upper()
+        reverse = word == b"REVERSE"
+        if reverse:
+            args.space()
+            word = args.atom().upper()
+        if word not in _CRITERIA:
+            raise Bad("no such sort key")
+        return word, reverse
+    criteria: dict[bytes, bool] = {}
+    for word, reverse in args.list(one):
+        criteria.setdefault(word, reverse)              # said twice: the first decides
+    if not criteria:
+        raise Bad("a sort key expected")
+    args.space()
+    return (options, tuple(criteria.items()), *_keys_in_charset(args))
+
+
+def thread(args: Args) -> tuple:
+    """SP algorithm SP charset 1*(SP search-key)  ->  (algorithm, charset known, key)      RFC 5256 §5"""
+    args.space()
+    algorithm = args.atom().upper()
+    if algorithm not in _ALGORITHMS:
+        raise Bad("no such threading")
+    args.space()
+    return (algorithm, *_keys_in_charset(args))
+
+
+def _options(args: Args) -> frozenset[bytes] | None:
+    if bytes(args.raw[args.at:args.at + 7]).upper() != b"RETURN ":
+        return None
+    args.at += 6
+    args.space()
+    options = frozenset(word.upper() for word in args.list(args.atom)) or frozenset((b"ALL",))
+    if options - RETURN_OPTIONS:
+        raise Bad("no such result option")
+    args.space()
+    return options
+
+
+def _keys_in_charset(args: Args) -> tuple[bool, tuple]:
+    """charset 1*(SP search-key)  ->  (charset known, key)"""
+    named = _CHARSETS.get(args.astring().upper())
+    if named is None:
+        args.at = len(args.raw)
+        return False, ("ALL",)
+    args.space()
+    return True, _keys(args, named)
+
+
+def _keys(args: Args, charset: str) -> tuple:
     keys = [_key(args, charset)]
     while args.more():
         args.space()
         keys.append(_key(args, charset))
-    return options, True, keys[0] if len(keys) == 1 else ("AND", *keys)
+    return keys[0] if len(keys) == 1 else ("AND", *keys)
 
 
 def _key(args: Args, charset: str) -> tuple:

@@ -29,6 +29,7 @@ class View:
         self.read_only = read_only
         self.wake = wake
         self.condstore = self.qresync = False           # RFC 7162: tell mod-sequences; tell UIDs that vanished instead of numbers
+        self.arranged: tuple[Any, ...] = ()             # the last SORT or THREAD: what was asked, of which UIDs, the answer
         self._queue: deque[Any] = deque()
         self._gone: set[int] = set()
         self._flags: set[int] = set()
