@@ -179,6 +179,7 @@ def _status_line(session: Session, name: str, items: tuple[bytes, ...]) -> Runni
                   b"UIDVALIDITY": status.uidvalidity, b"DELETED": status.deleted, b"SIZE": status.size or 0}
         if b"HIGHESTMODSEQ" in items:
             values[b"HIGHESTMODSEQ"] = yield Job(lambda: _highest_of(session, name))
+    values[b"APPENDLIMIT"] = session.setting.limits.append_octets
     pairs = b" ".join([b"%b %d" % (item, values[item]) for item in dict.fromkeys(items)])
     return b"* STATUS %b (%b)\r\n" % (mailbox(name), pairs)
 

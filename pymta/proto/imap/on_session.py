@@ -14,8 +14,13 @@ CAPABILITIES = (b"IMAP4rev1 LITERAL+ SASL-IR ID ENABLE IDLE NAMESPACE UIDPLUS UN
                 b"SORT SORT=DISPLAY ESORT THREAD=ORDEREDSUBJECT THREAD=REFERENCES THREAD=REFS")
 
 
+def capabilities(session: Session) -> bytes:
+    """All that is announced, with what depends on settings.  RFC 7889"""
+    return b"%b APPENDLIMIT=%d" % (CAPABILITIES, session.setting.limits.append_octets)
+
+
 def capability(session: Session, command: Command) -> Running:
-    yield b"* CAPABILITY %b\r\n" % CAPABILITIES
+    yield b"* CAPABILITY %b\r\n" % capabilities(session)
     return b"OK Done"
 
 

@@ -22,7 +22,7 @@ from pymta.proto.imap.commands import COMMANDS, KEEP_NUMBERS, QUIET, SELECTED
 from pymta.proto.imap.deflate import BadStream, Deflate
 from pymta.proto.imap.framing import CONTINUE, Overlong, Reader, Refused
 from pymta.proto.imap.grammar import BadCommand, Command
-from pymta.proto.imap.on_session import CAPABILITIES
+from pymta.proto.imap.on_session import CAPABILITIES, capabilities
 from pymta.proto.imap.view import View
 from pymta.proto.imap.wants import CLOSE, MORE, OUT_HIGH_OCTETS, Close, Job, More, Running, Refusal, Setting, Wants
 
@@ -55,7 +55,7 @@ class Session:
         self._job = self._over = False
         self._bad_in_a_row = 0
         self.source: fetch.Source | None = None        # the message last read: clients fetch big ones in pieces
-        self._say(b"%b OK [CAPABILITY %b] Logged in\r\n" % (tag, CAPABILITIES))
+        self._say(b"%b OK [CAPABILITY %b] Logged in\r\n" % (tag, capabilities(self)))
 
     # ---- the program's side -------------------------------------------------------------------------------------------
     def feed(self, data: bytes) -> None:
