@@ -121,7 +121,7 @@ def test_a_certificate_that_is_about_to_end_is_made_anew(tmp_path, monkeypatch):
 
 # ---- the others -------------------------------------------------------------------------------------------------------
 def test_processes_finds_children_and_those_of_the_session(tmp_path):
-    script = "import os, time\npid = os.fork()\nprint(os.getpid(), flush=True)\ntime.sleep(60)\n"
+    script = "import os, time\npid = os.fork()\nos.write(1, b'%d\\n' % os.getpid())\ntime.sleep(60)\n"       # one write each: lines do not mix
     leader = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True, start_new_session=True)
     assert leader.stdout
     try:
