@@ -109,10 +109,6 @@ class Accounts:
         """Whether mail for this domain (lower case) stays on this host: the local and the virtual domains."""
         return domain in self._local or domain in self._virtual or domain in self.table().domains
 
-    def is_system_domain(self, domain: str) -> bool:
-        """Whether it is one of the local domains proper, where bare names and system users live."""
-        return domain in self._local
-
     @property
     def default_domain(self) -> str:
         """Where a bare name lives: the first of local.domains, of local.virtual_domains, of the users file; else the host."""

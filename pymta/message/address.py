@@ -112,16 +112,6 @@ def split(address: bytes) -> tuple[bytes, bytes]:
     return (local, domain) if at else (domain, b"")
 
 
-def normal(address: bytes) -> bytes:
-    """What two addresses of this host's users have in common when they mean the same mailbox: lower case, no last dot."""
-    return address.lower().rstrip(b".")
-
-
-def same_mailbox(one: bytes, other: bytes) -> bool:
-    """Whether two addresses differ in case only."""
-    return normal(one) == normal(other)
-
-
 def is_dot_string(local: bytes, *, utf8: bool = False) -> bool:
     """Dot-string = Atom *("." Atom)."""
     if not local or local[:1] == b"." or local[-1:] == b"." or b".." in local:

@@ -90,7 +90,7 @@ def test_virtual_users(make):
     assert accounts.find("dave@shop.test") == box("dave@shop.test", 1000, 50, "/var/v/shop.test/dave")
     assert accounts.find("ann@shop.test") is None
     assert accounts.find("alice@other.test") is None
-    assert accounts.is_local_domain("shop.test") and not accounts.is_system_domain("shop.test")
+    assert accounts.is_local_domain("shop.test")
 
 
 def test_owner_of_virtual_mailboxes(make, system):

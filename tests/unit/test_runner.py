@@ -429,3 +429,18 @@ def test_who_wants_to_hear_nothing_hears_nothing(box):
     runner.look()
     local.look()
     assert box.mail("bob") == [] and box.queue() == []
+
+
+def test_what_was_acknowledged_before_the_boot_goes_on_without_smtpd(box):
+    """The whole file in in/smtpd/tmp is the promise; a power cut may have undone the rename that followed."""
+    name = box.accept(b"ann@client.example", [b"alice@example.test"]) + ".local"
+    torn = box.accept(b"ann@client.example", [b"bob@example.test"]) + ".local"
+    young = box.accept(b"ann@client.example", [b"carol@example.test"]) + ".local"
+    for each in (name, torn, young):
+        os.rename(f"in/smtpd/new/{each}", f"in/smtpd/tmp/{queuefile.shard(each)}/{each}")
+    os.truncate(f"in/smtpd/tmp/{queuefile.shard(torn)}/{torn}", 50)
+    for each in (name, torn):
+        os.utime(f"in/smtpd/tmp/{queuefile.shard(each)}/{each}", (1000, 1000))
+    run(box)
+    assert len(box.mail("alice")) == 1 and box.mail("bob") == [] and box.mail("carol") == []
+    assert [found for _, _, found in os.walk("in/smtpd/tmp") if found] == [[young]]       # somebody may be writing it

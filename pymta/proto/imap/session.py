@@ -79,11 +79,6 @@ class Session:
         """Octets the client has said ahead."""
         return self._reader.pending + (self._deflate.pending if self._deflate else 0)
 
-    @property
-    def is_busy(self) -> bool:
-        """Whether a command is being worked on."""
-        return self._running is not None
-
     def done(self, result: Any) -> None:
         """What a Job returned."""
         self._answer, self._job = result, False
