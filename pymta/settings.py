@@ -320,7 +320,7 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("imap.sessions_per_user", positive, "50", ("pymta-imapd",), "Sessions one user may have at a time."),
     Setting("imap.sessions_max", positive, "5000", ("pymta-imapd",), "Sessions at a time in all."),
     Setting("imap.idle_max", duration, "30m", ("pymta-imapd",), "A session that says nothing for this long is closed (RFC 9051 §5.4)."),
-    Setting("imap.workers", positive, "2", ("pymta-imapd",),
+    Setting("imap.workers", positive, "1", ("pymta-imapd",),
             "Processes that share the listening sockets.  Where all mailboxes belong to one uid, each of them counts imap.sessions_per_user for itself."),
     Setting("pop3.listen", listen, "[::]:110", ("pymta-pop3d",), "Where to serve POP3, with STLS."),
     Setting("pop3.listen_tls", listen, "[::]:995", ("pymta-pop3d",), "Where to serve POP3 with TLS from the first byte."),

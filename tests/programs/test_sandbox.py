@@ -12,6 +12,7 @@ import socket
 import ssl
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -501,7 +502,12 @@ def test_code_that_the_uid_cannot_read_is_named():
 # ---- what it costs ----------------------------------------------------------------------------------------------------
 def test_the_idle_system_is_small(sandbox_factory, capsys):
     one = sandbox_factory()
-    sizes = {"pymta-sandbox": pss_kib([one.process.pid]), **{name: pss_kib(pids) for name, pids in one.ends["pids"].items()}}
+    end = time.monotonic() + 20                         # what the start and its hashes used is given back after a few quiet seconds
+    while True:
+        sizes = {"pymta-sandbox": pss_kib([one.process.pid]), **{name: pss_kib(pids) for name, pids in one.ends["pids"].items()}}
+        if sum(sizes.values()) <= 150 * 1024 or time.monotonic() > end:
+            break
+        time.sleep(0.5)
     with capsys.disabled():
         print("  PSS KiB:", json.dumps(sizes))
     assert sum(sizes.values()) <= 150 * 1024
