@@ -13,9 +13,11 @@ runs an asyncio loop calls attach(loop) once: from then on what others do to an 
 from a thread.
 Every change on disk goes through durable; what a call returned is on disk (flags alone may be undone by a power cut).
 """
+from pymta.mailbox.counts import Status
 from pymta.mailbox.folder import Folder
 from pymta.mailbox.message import Changes, Gone, Message, NoSuchMailbox, crlf
-from pymta.mailbox.store import MailboxExists, MailStore, NameRefused, Status, attach, make
+from pymta.mailbox.opened import attach
+from pymta.mailbox.store import MailboxExists, MailStore, NameRefused, make
 
 __all__ = ["Changes", "Folder", "Gone", "MailStore", "MailboxExists", "Message", "NameRefused", "NoSuchMailbox", "Status",
            "attach", "crlf", "make"]

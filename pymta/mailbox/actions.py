@@ -14,8 +14,10 @@ from pymta import durable, log
 from pymta.formats import maildir, maildirsize, uidlist
 from pymta.mailbox.acting import chosen, each, locked, many, path_of, rename
 from pymta.mailbox.flags import letters_for, overflow_value
+from pymta.mailbox.looking import settle_locked
 from pymta.mailbox.message import LIMBO, Changes, Gone, Message
 from pymta.mailbox.scanner import CUR, NEW
+from pymta.mailbox.tidying import compress_uidlist, make_room
 
 if TYPE_CHECKING:
     from pymta.mailbox.folder import Folder
@@ -37,11 +39,11 @@ def _publish(folder: Folder, made: list[tuple[bytes, tuple[bool, bytes]]], keys:
     try:
         for base, where in made:
             folder.scanner.added(base, where)
-        folder.settle_locked(changes, [base for base, _ in made], keys)
+        settle_locked(folder, changes, [base for base, _ in made], keys)
         folder.uidlist.sync()
         durable.sync_dirs(os.path.dirname(path_of(folder, where)) for _, where in made)
     except BaseException:
-        folder.drop([message for message in changes.arrived if message.base in {base for base, _ in made}], Changes())
+        folder.contents.drop([message for message in changes.arrived if message.base in {base for base, _ in made}], Changes())
         for base, where in made:
             folder.scanner.renamed(base, where, None)
         _undo(path_of(folder, where) for _, where in made)
@@ -69,7 +71,7 @@ def _with_room(act: Callable[[], T], *folders: Folder) -> T:
     try:
         return act()
     except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT) or not any([folder.make_room() for folder in folders]):
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT) or not any([make_room(folder) for folder in folders]):
             raise
         log.event("tidy", mailbox=folders[0].directory, why="the disk is full: limbo was emptied")
         return act()
@@ -222,9 +224,9 @@ def expunge(folder: Folder, uids: Iterable[int], by: object = None) -> list[int]
         durable.sync_dirs([limbo, *folder.scanner.paths.values()])
         if sizes:
             maildirsize.add(folder.root, -sum(sizes[message] for message in done), -len(done))
-        folder.drop(done, changes)
+        folder.contents.drop(done, changes)
         folder.finish(changes)
-        folder.compress_uidlist()
+        compress_uidlist(folder)
         return changes.expunged
 
 
@@ -266,9 +268,9 @@ def move(folder: Folder, uids: Iterable[int], target: Folder, by: object = None)
         with many(folder, len(messages)):
             done = sorted(each(folder, messages, shift), key=lambda message: message.uid)
         new = _moved(folder, target, [made[message.uid] for message in done], keys, Changes(by=by))
-        folder.drop(done, changes)
+        folder.contents.drop(done, changes)
         folder.finish(changes)
-        folder.compress_uidlist()
+        compress_uidlist(folder)
         return list(zip((message.uid for message in done), new))
 
 
@@ -280,32 +282,9 @@ def _moved(folder: Folder, target: Folder, made: list[tuple[bytes, tuple[bool, b
         return []
     for base, where in made:
         target.scanner.added(base, where)
-    target.settle_locked(changes, [base for base, _ in made], keys)
+    settle_locked(target, changes, [base for base, _ in made], keys)
     target.uidlist.sync()
     durable.sync_dirs([*target.scanner.paths.values(), *folder.scanner.paths.values()])
     target.finish(changes)
     uids = {message.base: message.uid for message in changes.arrived}
     return [uids[base] for base, _ in made]
-
-
-def part_twins(folder: Folder, before: float) -> None:
-    """Two files of one base that have been quiet since before: a second name of the same file goes, another file gets a base of
-    its own."""
-    with locked(folder):
-        for base, twins in list(folder.scanner.twins.items()):
-            if base not in folder.scanner.names:
-                continue
-            mine = os.stat(path_of(folder, folder.scanner.names[base]))
-            for where in list(twins):
-                path = path_of(folder, where)
-                other = os.stat(path)
-                if max(mine.st_ctime, other.st_ctime) > before:
-                    continue
-                if os.path.samestat(mine, other):
-                    durable.unlink(path)
-                    folder.scanner.renamed(base, where, None)
-                else:
-                    fresh = maildir.new_base(other.st_size, None)
-                    durable.rename(path, path_of(folder, (where[0], fresh + where[1][len(base):])))
-                log.event("tidy", mailbox=folder.directory, twin=where[1])
-        folder.sync_locked()

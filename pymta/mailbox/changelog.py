@@ -18,6 +18,7 @@ from pymta.formats import changes as format
 from pymta.formats.changes import GONE, Line, Ranges
 from pymta.formats.maildir import letters_of
 from pymta.mailbox.scanner import Vanished
+from pymta.mailbox.tidying import rewrite_uidlist
 
 if TYPE_CHECKING:
     from pymta.mailbox.folder import Folder
@@ -102,7 +103,7 @@ class ChangeLog:
                 assert listed is not None
                 ceiling = max(self._last, self._ceiling()) + STRIDE
                 listed.more = [word for word in listed.more if word[:1] != _KEY] + [_KEY + b"%d" % ceiling]
-                self.folder.rewrite_uidlist()
+                rewrite_uidlist(self.folder)
         finally:
             self._leasing = False
 

@@ -9,6 +9,7 @@ from pymta.formats import maildir, uidlist
 from pymta.mailbox.acting import chosen, each, locked, many, path_of, rename
 from pymta.mailbox.message import Changes, Message, overflow_of
 from pymta.mailbox.scanner import CUR
+from pymta.mailbox.tidying import rewrite_uidlist
 
 if TYPE_CHECKING:
     from pymta.mailbox.folder import Folder
@@ -16,11 +17,11 @@ if TYPE_CHECKING:
 
 def claim_recent(folder: Folder) -> list[int]:
     with folder.mutex:
-        if folder.vanished or not folder.in_new:
+        if folder.vanished or not folder.contents.in_new:
             return []
         try:
             with locked(folder):
-                messages = chosen(folder, folder.in_new)
+                messages = chosen(folder, folder.contents.in_new)
                 changes = Changes()
 
                 def claim(message: Message) -> bool:
@@ -30,7 +31,7 @@ def claim_recent(folder: Folder) -> list[int]:
                     where = (CUR, name)
                     if not rename(folder, message, where, path_of(folder, where)):
                         return False
-                    folder.place(message, where, changes)
+                    folder.contents.place(message, where, changes)
                     return True
 
                 with many(folder, len(messages)):
@@ -67,7 +68,7 @@ def set_flags(folder: Folder, uids: Iterable[int], mode: str, flags: Iterable[st
             if not rename(folder, message, where, path_of(folder, where)):
                 return False
             message.where = where
-            folder.in_new.discard(message.uid)
+            folder.contents.in_new.discard(message.uid)
             touched.append(message)
             return True
 
@@ -135,7 +136,7 @@ def _spill(folder: Folder, before: dict[int, frozenset[str]], mode: str, overflo
                 keys.pop(uid, None)
             changed = True
     if changed:
-        folder.rewrite_uidlist()
+        rewrite_uidlist(folder)
 
 
 def overflow_value(keywords: list[str]) -> bytes | None:

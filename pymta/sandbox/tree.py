@@ -16,7 +16,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 from pymta import durable, hashes, layout, mailbox
 from pymta.formats import passwords, users
-from pymta.mailbox import folder
+from pymta.mailbox import tidying
 from pymta.sandbox import certificate
 from pymta.sandbox.options import FOLDERS, LISTENERS, Options, User
 
@@ -142,7 +142,7 @@ def _mailbox(box: str) -> None:
     mailbox.make(box, FOLDERS)
     for name in os.listdir(box):
         if name.startswith(".") and os.path.isdir(os.path.join(box, name)):
-            folder.heal(os.fsencode(os.path.join(box, name)))
+            tidying.heal(os.fsencode(os.path.join(box, name)))
 
 
 # ---- bin --------------------------------------------------------------------------------------------------------------

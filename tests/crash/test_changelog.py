@@ -11,7 +11,7 @@ import pytest
 from pymta import mailbox
 from pymta.mailbox import changelog
 from pymta.mailbox import folder as folder_module
-from pymta.mailbox import store as store_module
+from pymta.mailbox import opened
 from pymta.mailbox.folder import Folder
 from tests.crash.model import Call, Disk, Recording, read_tree, write_tree
 
@@ -110,7 +110,7 @@ def test_every_cut(scenario, root, monkeypatch):
         for _ in scenario(folder):
             recording.note(told(folder))
     store.close(folder)
-    store_module._folders.clear()
+    opened.forget_all()
     calls = [call for call in recording.calls if not (isinstance(call, Call) and ".lock" in str(call.args))]
     disk, known, seen, laws = Disk(*before), None, set(), []
     for call in calls:

@@ -16,7 +16,7 @@ import pytest
 from pymta import durable, mailbox
 from pymta.formats import maildir
 from pymta.mailbox import folder as folder_module
-from pymta.mailbox import store as store_module
+from pymta.mailbox import opened, tidying
 from tests.crash.model import SYNCS, Call, Disk, Recording, read_tree, write_tree
 
 View = dict[tuple[str, int, int], bytes]                # (mailbox, UIDVALIDITY, UID) -> text
@@ -53,7 +53,7 @@ class Box:
     def close(self) -> None:
         self.store.close(self.inbox)
         self.store.close(self.target)
-        store_module._folders.clear()
+        opened.forget_all()
 
 
 # ---- the scenarios: each yield is a moment at which clients know all that is -----------------------------------------------------
@@ -107,7 +107,7 @@ def rewritten(box: Box) -> Iterator[None]:
     yield
     with box.inbox.lock:
         box.inbox.sync_locked()
-        box.inbox.rewrite_uidlist()
+        tidying.rewrite_uidlist(box.inbox)
     yield
     box.inbox.append(text(4), ["\\Seen"])
     yield

@@ -8,7 +8,7 @@ import pytest
 from pymta import mailbox
 from pymta.formats import subscriptions, uidlist
 from pymta.mailbox import folder as folder_module
-from pymta.mailbox import store as store_module
+from pymta.mailbox import opened, tidying
 from tests.dovecot import Dovecot, directory, needs_dovecot
 
 pytestmark = needs_dovecot
@@ -19,8 +19,7 @@ def path():
     with directory() as top:
         mailbox.make(top + "/Maildir", ("Sent", "Entwürfe.x y"))
         yield top + "/Maildir"
-    store_module._folders.clear()
-    store_module._statuses.clear()
+    opened.forget_all()
 
 
 def ours(path, name="INBOX"):
@@ -111,7 +110,7 @@ def test_our_keys_survive_dovecot(path):
         inbox.uidlist.refresh()
         inbox.uidlist.list.more.append(b"M1000")
         inbox.uidlist.list.keys[2] = b"Kred\\blue"
-        inbox.rewrite_uidlist()
+        tidying.rewrite_uidlist(inbox)
     with Dovecot(path) as dovecot:
         dovecot.command("SELECT INBOX")
         dovecot.command("STORE 1,3 +FLAGS (\\Deleted)")

@@ -5,7 +5,7 @@ import random
 import re
 
 from pymta import mailbox
-from pymta.mailbox import store as store_module
+from pymta.mailbox import opened
 from tests.dovecot import Dovecot, directory, needs_dovecot
 from tests.imapengine import Conversation
 from tests.oddmail import ODD
@@ -108,8 +108,7 @@ def test_fetch_and_search_say_the_same() -> None:
         our_finds = [us.say("a SEARCH " + search)[0].encode() for search in SEARCHES]
         assert us.session is not None
         us.session.close()
-        store_module._folders.clear()
-        store_module._statuses.clear()
+        opened.forget_all()
     assert len(theirs) == len(ours) == len(corpus)
     different = []
     for number, row in theirs.items():

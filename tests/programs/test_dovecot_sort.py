@@ -6,7 +6,7 @@ import os
 import random
 
 from pymta import mailbox
-from pymta.mailbox import store as store_module
+from pymta.mailbox import opened
 from tests.dovecot import Dovecot, directory, needs_dovecot
 from tests.imapengine import Conversation
 
@@ -63,5 +63,4 @@ def test_sort_and_thread_say_the_same() -> None:
                 assert ours.rstrip() == theirs[line].rstrip(), (line, ours, theirs[line], dict(enumerate(corpus, 1)) if count < 20 else None)
             assert us.session is not None
             us.session.close()
-            store_module._folders.clear()
-            store_module._statuses.clear()
+            opened.forget_all()

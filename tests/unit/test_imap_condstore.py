@@ -8,14 +8,14 @@ import re
 import pytest
 
 from pymta import mailbox
-from pymta.mailbox import store as store_module
+from pymta.mailbox import opened
 from tests.imapengine import Conversation
 
 
 @pytest.fixture
 def store(tmp_path):
     yield mailbox.MailStore(str(tmp_path / "Maildir"))
-    store_module._folders.clear()
+    opened.forget_all()
 
 
 class Client:
@@ -83,7 +83,7 @@ def test_clients_that_come_back_know_what_there_is(store, seed):
                 folder.set_flags(some, dice.choice(["add", "remove"]), [dice.choice(["\\Seen", "\\Flagged", "$Work"])])
         store.close(folder)
         if dice.random() < 0.1:
-            store_module._folders.clear()                           # another process from here on
+            opened.forget_all()                           # another process from here on
         if dice.random() < 0.07:
             for name in os.listdir(store.maildir):
                 if name.startswith("pymta-") and os.path.isfile(os.path.join(store.maildir, name)):

@@ -7,10 +7,11 @@ import threading
 
 import pytest
 
-from pymta import durable, mailbox
+from pymta import clock, durable, mailbox
 from pymta.formats import uidlist
 from pymta.mailbox import Changes, Gone, MailboxExists, MailStore, NameRefused, NoSuchMailbox
 from pymta.mailbox import folder as folder_module
+from pymta.mailbox import opened, tidying
 from pymta.mailbox import store as store_module
 
 DATA = b"From: a@b.example\nSubject: x\n\nhello\n"
@@ -27,8 +28,7 @@ def quick(monkeypatch):
 def store(tmp_path):
     mailbox.make(str(tmp_path / "Maildir"), ())
     yield MailStore(str(tmp_path / "Maildir"))
-    store_module._folders.clear()
-    store_module._statuses.clear()
+    opened.forget_all()
 
 
 @pytest.fixture
@@ -388,11 +388,11 @@ def test_uidnext_is_kept_when_the_last_messages_go(inbox):
 def test_limbo_is_swept_after_a_while(inbox, monkeypatch):
     inbox.append_all([(DATA, [], None)] * 2)
     inbox.expunge([1, 2])
-    inbox.tidy()
+    tidying.tidy(inbox)
     assert len(os.listdir(os.path.join(inbox.directory, b"pymta-limbo"))) == 2
-    now = folder_module.clock.now()
-    monkeypatch.setattr(folder_module.clock, "now", lambda: now + 2 * 3600)
-    inbox.tidy()
+    now = clock.now()
+    monkeypatch.setattr(clock, "now", lambda: now + 2 * 3600)
+    tidying.tidy(inbox)
     assert os.listdir(os.path.join(inbox.directory, b"pymta-limbo")) == []
 
 
@@ -568,9 +568,9 @@ def test_twins_are_parted_when_they_have_been_quiet(inbox, monkeypatch):
     os.link(os.path.join(inbox.directory, b"new/2.h"), os.path.join(inbox.directory, b"cur/2.h:2,S"))
     inbox.sync()
     assert sorted(inbox.read(uid) for uid in uids(inbox.messages)) == [b"another\n", b"two\n"]
-    now = folder_module.clock.now()
-    monkeypatch.setattr(folder_module.clock, "now", lambda: now + 60)
-    inbox.tidy()
+    now = clock.now()
+    monkeypatch.setattr(clock, "now", lambda: now + 60)
+    tidying.tidy(inbox)
     assert sorted(inbox.read(uid) for uid in uids(inbox.messages)) == [b"another\n", b"one\n", b"two\n"]
     assert os.listdir(os.path.join(inbox.directory, b"new")) != [b"2.h"] and not inbox.scanner.twins
 
@@ -660,24 +660,24 @@ def test_what_a_crash_leaves_of_a_mailbox_goes_after_a_while(store, monkeypatch)
     os.makedirs(os.path.join(store.root, b"..pymta-gone.1.2", b"cur"))
     open(os.path.join(store.root, b"..pymta-gone.1.2", b"cur", b"1.h"), "w").close()
     assert store.list() == ["INBOX"] and os.path.exists(os.path.join(store.root, b"..pymta-gone.1.2"))
-    now = folder_module.clock.now()
-    monkeypatch.setattr(store_module.clock, "now", lambda: now + 2 * 3600)
+    now = clock.now()
+    monkeypatch.setattr(clock, "now", lambda: now + 2 * 3600)
     assert store.list() == ["INBOX"] and not os.path.exists(os.path.join(store.root, b"..pymta-gone.1.2"))
 
 
 def test_only_so_many_closed_folders_are_kept(store, monkeypatch):
-    monkeypatch.setattr(store_module, "_KEPT_FOLDERS", 2)
+    monkeypatch.setattr(opened, "_KEPT_FOLDERS", 2)
     for name in "abcd":
         store.create(name)
-    assert [folder.name for folder in store_module._folders.values()] == ["c", "d"]
+    assert [folder.name for folder in opened.folders.values()] == ["c", "d"]
     store.close(store.open("c"))
     store.close(store.open("a"))
-    assert [folder.name for folder in store_module._folders.values()] == ["c", "a"]
-    monkeypatch.setattr(store_module, "_KEPT_MESSAGES", 0)
+    assert [folder.name for folder in opened.folders.values()] == ["c", "a"]
+    monkeypatch.setattr(opened, "_KEPT_MESSAGES", 0)
     folder = store.open("c")
     folder.append(DATA)
     store.close(folder)
-    assert [folder.name for folder in store_module._folders.values()] == []
+    assert [folder.name for folder in opened.folders.values()] == []
 
 
 def test_closing_a_folder_that_has_vanished_with_sizes_to_write_down(store):
@@ -723,7 +723,7 @@ def test_status(store, inbox):
     for sub in ("new", "cur"):
         os.utime(os.path.join(inbox.directory, sub.encode()), (1, 1))
     os.utime(os.path.join(inbox.directory, b"dovecot-uidlist"), (1, 1))
-    assert store.status("INBOX").messages == 3 and inbox.directory in store_module._statuses
+    assert store.status("INBOX").messages == 3 and inbox.directory in opened.statuses
     deliver(inbox, "5.x")
     assert store.status("INBOX").messages == 4
     with pytest.raises(NoSuchMailbox):
@@ -751,7 +751,7 @@ def test_attach_tells_of_deliveries_unasked(store, inbox):
         assert uids((await asyncio.wait_for(told.get(), 20)).arrived) == [1]
         deliver(inbox, "2.h")
         assert uids((await asyncio.wait_for(told.get(), 20)).arrived) == [2]
-        loop.remove_reader(mailbox.store.watch.shared().fileno())
+        loop.remove_reader(mailbox.opened.watch.shared().fileno())
 
     asyncio.run(run())
 

@@ -1,0 +1,55 @@
+"""counts: what STATUS says of a folder."""
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, replace
+
+from pymta import clock
+from pymta.formats.uidlist import NAME as UIDLIST
+from pymta.mailbox.folder import Folder
+
+_DIRTY_S = 1.0
+
+
+@dataclass(frozen=True)
+class Status:
+    """RFC 9051 §6.3.11.  size: octets of all messages with CRLF line ends (None unless asked for)."""
+
+    messages: int
+    recent: int
+    unseen: int
+    deleted: int
+    uidnext: int
+    uidvalidity: int
+    guid: bytes
+    size: int | None = None
+
+
+def status_of(folder: Folder, size: bool) -> Status:
+    known = folder.counted
+    if known and known[0] == folder.version and (not size or known[1].size is not None):
+        return replace(known[1], recent=len(folder.contents.in_new), uidnext=folder.uidnext)
+    status = _count(folder, size)
+    folder.counted = folder.version, status
+    return status
+
+
+def _count(folder: Folder, size: bool) -> Status:
+    messages = folder.messages
+    unseen, deleted = folder.count_flags(messages)
+    return Status(len(messages), len(folder.contents.in_new), unseen, deleted, folder.uidnext, folder.uidvalidity, folder.guid,
+                  sum(message.vsize for message in messages) if size else None)
+
+
+def stamp(directory: bytes) -> object:
+    """What changes when a folder's counts do; None while a change could hide within the clock's grain."""
+    stamps = []
+    for name in (b"new", b"cur", UIDLIST):
+        try:
+            status = os.stat(os.path.join(directory, name))
+        except FileNotFoundError:
+            return None
+        if clock.now() - status.st_mtime < _DIRTY_S:
+            return None
+        stamps.append((status.st_ino, status.st_mtime_ns, status.st_size if name == UIDLIST else 0))
+    return tuple(stamps)

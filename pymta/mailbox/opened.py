@@ -1,0 +1,120 @@
+"""opened: the folders of this process, one for all of its sessions; a closed one is remembered a while."""
+from __future__ import annotations
+
+import asyncio
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
+from pymta import log, watch
+from pymta.mailbox.counts import Status
+from pymta.mailbox.folder import Folder
+from pymta.mailbox.message import Changes, NoSuchMailbox
+from pymta.mailbox.scanner import Vanished
+
+SLOW_LOOK_S = 60.0
+_KEPT_FOLDERS = 64                                      # closed folders a process remembers
+_KEPT_MESSAGES = 400_000
+
+lock = threading.RLock()                                # around every use of folders
+folders: dict[bytes, Folder] = {}                       # by directory; those without users are oldest first
+statuses: dict[bytes, tuple[object, Status]] = {}       # by directory: (the stamp it had, what STATUS said)
+
+
+def open_folder(root: bytes, directory: bytes, name: str) -> Folder:
+    """The shared Folder, synced.  Each wants one close_folder.  Raises NoSuchMailbox, OSError."""
+    for _ in range(3):
+        with lock:
+            folder = folders.pop(directory, None)
+            if folder is None or folder.vanished:
+                folder = Folder(root, name)
+            folder.opening += 1
+            folders[directory] = folder
+        try:
+            folder.open()
+            return folder
+        except Vanished:                            # what we knew is another one now, or nothing
+            with lock:
+                if folders.get(directory) is folder:
+                    let_go(directory)
+        finally:
+            with lock:
+                folder.opening -= 1
+    raise NoSuchMailbox(name)
+
+
+def close_folder(folder: Folder) -> None:
+    """Give it back.  The last one ends the watch."""
+    folder.close()
+    with lock:
+        if folder.users == 0 and folders.get(folder.directory) is folder:
+            folders[folder.directory] = folders.pop(folder.directory)
+            if folder.vanished:
+                let_go(folder.directory)
+        _forget_old()
+
+
+def let_go(directory: bytes) -> None:
+    """What lies in this directory from now on is another mailbox, or none.  Wants lock."""
+    folder = folders.pop(directory, None)
+    statuses.pop(directory, None)
+    if folder:
+        folder.vanished = True
+        folder.tell(Changes())
+        folder.forget()
+
+
+def forget_all() -> None:
+    """Know as little as a process that has just begun (for tests)."""
+    folders.clear()
+    statuses.clear()
+
+
+def _forget_old() -> None:
+    idle = [folder for folder in folders.values() if not folder.users and not folder.opening]
+    count, messages = len(idle), sum(len(folder.messages) for folder in idle)
+    for folder in idle:
+        if count <= _KEPT_FOLDERS and messages <= _KEPT_MESSAGES:
+            break
+        count, messages = count - 1, messages - len(folder.messages)
+        del folders[folder.directory]
+        folder.forget()
+
+
+# ---- what others do ---------------------------------------------------------------------------------------------------
+def attach(loop: asyncio.AbstractEventLoop) -> None:
+    """Let loop notice what others do to open folders, and look at each every minute besides.
+
+    The looking is done in a thread of its own, and the listeners are told from there: a folder may be busy for a while."""
+    looker = ThreadPoolExecutor(1, thread_name_prefix="look")
+    try:
+        watcher = watch.shared()
+    except OSError as error:
+        log.event("trouble", why=f"no inotify, looking every {SLOW_LOOK_S:.0f} s instead: {error}")
+    else:
+        loop.add_reader(watcher.fileno(), _heard, watcher, looker)
+    loop.call_later(SLOW_LOOK_S, _slow_look, loop, looker)
+
+
+def _heard(watcher: watch.Watcher, looker: ThreadPoolExecutor) -> None:
+    watcher.drain()
+    for folder in list(folders.values()):
+        if folder.scanner.pending and not folder.look_is_due:
+            folder.look_is_due = True
+            looker.submit(_sync, folder)
+
+
+def _slow_look(loop: asyncio.AbstractEventLoop, looker: ThreadPoolExecutor) -> None:
+    loop.call_later(SLOW_LOOK_S, _slow_look, loop, looker)
+    for folder in list(folders.values()):
+        if folder.users:
+            looker.submit(_sync, folder)
+
+
+def _sync(folder: Folder) -> None:
+    folder.look_is_due = False
+    try:
+        folder.sync()
+    except OSError as error:
+        log.event("trouble", mailbox=folder.directory, why=str(error))
+    except Exception as error:
+        log.bug(f"sync of {folder.name}", error)
