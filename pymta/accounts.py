@@ -34,7 +34,7 @@ class Trouble(Exception):
 @dataclass(frozen=True, slots=True)
 class Mailbox:
     """address: canonical, lower case, without extension; uid, gid: never 0; home, maildir: absolute paths;
-    quota: octets the mailbox may hold, 0 for any amount."""
+    quota: octets the mailbox may hold, 0 for any amount; without: capabilities of IMAP that are switched off, as written."""
 
     address: str
     uid: int
@@ -42,6 +42,7 @@ class Mailbox:
     home: str
     maildir: str
     quota: int = 0
+    without: str = ""
 
 
 class Accounts:
@@ -164,7 +165,7 @@ class Accounts:
         uid, gid = self._owner(user)
         home = user.home.rstrip("/") or os.path.join(self._virtual_home, domain, user.local)
         quota = self._quota if user.quota_octets is None else user.quota_octets
-        return Mailbox(f"{user.local}@{domain}", uid, gid, home, os.path.join(home, "Maildir"), quota)
+        return Mailbox(f"{user.local}@{domain}", uid, gid, home, os.path.join(home, "Maildir"), quota, user.without)
 
     def _owner(self, user: User) -> tuple[int, int]:
         if user.uid:

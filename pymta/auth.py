@@ -6,7 +6,7 @@
 Between the two goes one line of JSON for each question and each answer, as many at a time as MAX_IN_FLIGHT:
 
     {"id": "n", "name": text, "password": text, "ip": text, "service": word, "facts": object or null}
-    {"id": "n", "mailbox": [address, uid, gid, home, maildir]}  or  {"id": "n", "mailbox": null}  or  {"id": "n", "trouble": text}
+    {"id": "n", "mailbox": [address, uid, gid, home, maildir, quota, without]}  or  {"id": "n", "mailbox": null}  or  {"id": "n", "trouble": text}
 
 A question with facts comes with a descriptor: if the password is right, the child hands mailbox, facts and descriptor on to who
 starts session processes (sessions.py).  So a worker, whoever may own it, opens only mailboxes whose password it has.

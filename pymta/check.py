@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from pymta import outcome, tls_files
+from pymta import imap_without, outcome, tls_files
 from pymta.accounts import Accounts, Trouble
 from pymta.formats import aliases as formats_aliases
 from pymta.formats import passwords, relay_recipients, senders, transports, users
@@ -40,7 +40,7 @@ def everything(settings: Settings) -> list[Finding]:
     for complaint in settings.complaints:
         where, _, text = complaint.partition(": ")
         found[Finding(where, text)] = None
-    for look in (_rights, _combinations, _networks, _listeners, _tls, _users, _passwords, _transports, _senders, _relay, _aliases, _nobodys_mail):
+    for look in (_rights, _combinations, _networks, _listeners, _tls, _capabilities, _users, _passwords, _transports, _senders, _relay, _aliases, _nobodys_mail):
         try:
             found.update(dict.fromkeys(look(settings)))
         except OSError as error:
@@ -167,6 +167,14 @@ def _may_be_there(path: str) -> bool:
     return True
 
 
+def _capabilities(settings: Settings) -> Iterator[Finding]:
+    for text in imap_without.strangers(name.upper() for name in settings["imap.without"]):
+        yield Finding(_at(settings, "imap.without"), f"imap.without: {text}")
+    rules, complaints = imap_without.rules(settings["imap.client_without"])
+    for text in complaints + [text for _, names in rules for text in imap_without.strangers(names)]:
+        yield Finding(_at(settings, "imap.client_without"), f"imap.client_without: {text}")
+
+
 # ---- the files --------------------------------------------------------------------------------------------------------
 def _users(settings: Settings) -> Iterator[Finding]:
     path = os.path.join(settings.etc, "users")
@@ -175,6 +183,8 @@ def _users(settings: Settings) -> Iterator[Finding]:
         yield Finding(f"{path}:{number}", text)
     accounts = Accounts(settings, quiet)
     for user in table.by_name.values():
+        for text in imap_without.strangers(imap_without.names(user.without)):
+            yield Finding(f"{path}:{user.number}", f"{user.name}: {text}")
         try:
             accounts.exact(user.local, user.domain or accounts.local_domains[0])
         except Trouble as trouble:

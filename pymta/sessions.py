@@ -180,7 +180,8 @@ class Process(Worker):
         if self._idle is not None:
             self._idle.cancel()
             self._idle = None
-        self._facts = json.loads(packet)[1]
+        mailbox, self._facts = json.loads(packet)
+        self.mailbox = Mailbox(*mailbox)                            # as users says now
         peer = self._facts.get("peer", ["local", 0])
         self.adopt(socket.socket(fileno=descriptors[0]), (str(peer[0]), int(peer[1])), str(self._facts.get("listener", "")))
         return True

@@ -319,6 +319,12 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("imap.listen_tls", listen, "[::]:993", ("pymta-imapd",), "Where to serve IMAP with TLS from the first byte."),
     Setting("imap.sessions_per_user", positive, "50", ("pymta-imapd",), "Sessions one user may have at a time."),
     Setting("imap.sessions_max", positive, "5000", ("pymta-imapd",), "Sessions at a time in all."),
+    Setting("imap.without", words, "", ("pymta-imapd",),
+            "Capabilities that no client is offered (pymta-imapd(8) lists them), and whose ENABLE is not heard.  without= in the users file "
+            "does the same for one account."),
+    Setting("imap.client_without", text, "*Office 365*: UIDONLY; *Outlook*: UIDONLY", ("pymta-imapd",),
+            "The same for clients by the name they say in ID: PATTERN: CAPABILITIES; PATTERN: CAPABILITIES.  In a pattern * stands for "
+            "anything, and case does not count.  Outlook says ENABLE UIDONLY and then uses the numbers that this takes away."),
     Setting("imap.idle_max", duration, "30m", ("pymta-imapd",), "A session that says nothing for this long is closed (RFC 9051 §5.4)."),
     Setting("imap.workers", positive, "1", ("pymta-imapd",),
             "Processes that share the listening sockets.  Where all mailboxes belong to one uid, each of them counts imap.sessions_per_user for itself."),

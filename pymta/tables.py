@@ -5,7 +5,7 @@
     .\\" table: NAME [WORD]
     .\\" table end
 
-NAME is settings, events, places, spool, or files with the program's name.  Text around it is written by hand.
+NAME is settings, events, places, spool, capabilities, or files with the program's name.  Text around it is written by hand.
 """
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ import sys
 from typing import Callable
 
 from pymta import durable, layout, log, outcome, settings
+from pymta.proto.imap import capability
 
 _BEGIN, _END = '.\\" table: ', '.\\" table end'
 _PRIORITIES = {2: "crit", 3: "err", 4: "warning", 5: "notice", 6: "info"}
@@ -75,6 +76,15 @@ def outcomes_section() -> str:
     return "\n".join([".Bl -column 999 9.99.99 99 text", ".It Sy SMTP Ta Sy status Ta Sy exit Ta Sy text", *dict.fromkeys(rows), ".El"])
 
 
+def capabilities_section() -> str:
+    """What pymta-imapd announces after the login, and what goes with it where it is switched off."""
+    out = [".Bl -tag -width Ds -compact"]
+    for row in capability.CAPABILITIES:
+        needs = f".  Needs {', '.join(row.needs)}" if row.needs else ""
+        out.append(f".It Li {row.name}\n{mdoc(row.rfc + needs)}.")
+    return "\n".join([*out, ".El"])
+
+
 def _plain(path: str) -> str:
     """A place's path as the man pages write it."""
     if path.startswith("{etc}"):
@@ -85,7 +95,7 @@ def _plain(path: str) -> str:
 
 
 SECTIONS: dict[str, Callable[..., str]] = {"settings": settings_section, "events": events_section, "places": lambda: places_section(layout.PLACES),
-            "spool": places_section, "files": files_section, "outcomes": outcomes_section}
+            "spool": places_section, "files": files_section, "capabilities": capabilities_section, "outcomes": outcomes_section}
 
 
 def fill(page: str) -> str:

@@ -1,6 +1,8 @@
 """An IMAP connection without sockets: both engines, one after the other, over a store in memory."""
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from pymta.programs.imapd_session import explain
 from pymta.proto.imap import login, session
 from pymta.proto.imap.framing import Limits
@@ -15,9 +17,11 @@ class Conversation:
     """feed() gives octets, take() what was said.  The password of everybody is "secret"; store is theirs.
     Sessions of one store are poked as soon as something wakes them, like those of one process."""
 
-    def __init__(self, store: Store, *, plain: bool = True, can_tls: bool = True, logged_in: bool = False) -> None:
+    def __init__(self, store: Store, *, plain: bool = True, can_tls: bool = True, logged_in: bool = False,
+                 without: Callable[[bytes], frozenset[bytes]] = lambda client: frozenset(), off: frozenset[bytes] = frozenset()) -> None:
+        self.without = without
         self.store = store
-        self.login = login.LoginEngine("mail.example.test", secure=False, can_tls=can_tls, plain=plain)
+        self.login = login.LoginEngine("mail.example.test", secure=False, can_tls=can_tls, plain=plain, off=off)
         self.session: session.Session | None = None
         self.over = self.shaking = self.busy = False
         self.said = b""
@@ -76,7 +80,8 @@ class Conversation:
                     return
 
     def _begin(self, tag: bytes) -> None:
-        self.session = session.Session(self.store, Setting(LIMITS, explain, lambda: NOW, self._wake), tag=tag, said=self.login.rest())
+        setting = Setting(LIMITS, explain, lambda: NOW, self._wake, without=self.without)
+        self.session = session.Session(self.store, setting, tag=tag, said=self.login.rest(), client_id=self.login.client_id)
         self._work()
 
     def _wake(self) -> None:

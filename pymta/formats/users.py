@@ -1,17 +1,20 @@
 """users: the users that are not users of the system, and where their mail lies.             pymta-users(5)
 
     file    = *(line LF)
-    line    = [name [":" [uid] [":" [gid] [":" [home]]]] [":quota=" size]] [*WSP "#" comment]
+    line    = [name [":" [uid] [":" [gid] [":" [home]]]] *option] [*WSP "#" comment]
                                       ; "#" at the start or after a blank
     name    = local ["@" domain]          ; without a domain: a user in every local domain (local.domains)
     uid     = number / account            ; never 0.  Empty: local.virtual_uid
     gid     = number / group              ; empty: the group of uid
     home    = absolute path               ; empty: local.virtual_home/DOMAIN/USER.  The mailbox is home/Maildir
+    option  = ":quota=" size / ":without=" names
     size    = number ["K" / "M" / "G"]    ; what the mailbox may hold, 0 for any amount.  Without it: local.quota
+    names   = name *("," name)            ; capabilities of IMAP that are not offered
 
     alice@example.test
     bob@example.test:1005:1005:/srv/mail/bob       # a mailbox of his own uid
     carol@example.test:quota=2G
+    dave@example.test:without=UIDONLY,QRESYNC
 
 A line's name is all a user needs.  The domain of a line is one of ours (a virtual domain).  Names are compared without regard
 to case.  local is made of letters, digits and !#$%&'*=?^_`{|}~.+- , begins with neither dot nor hyphen and is at most 64 octets
@@ -22,6 +25,7 @@ A bad line is reported with its number and left out; the others hold.  If lost: 
 """
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 from pymta.formats.conf import without_comment
@@ -33,7 +37,7 @@ NAME_MAX_OCTETS = 64
 
 @dataclass(frozen=True, slots=True)
 class User:
-    """local, domain: lower case, domain empty for a user of every local domain; uid, gid, home, quota: as written, "" if not."""
+    """local, domain: lower case, domain empty for a user of every local domain; uid, gid, home, quota, without: as written, "" if not."""
 
     local: str
     domain: str
@@ -42,6 +46,7 @@ class User:
     home: str
     number: int                                             # of the line
     quota: str = ""
+    without: str = ""
 
     @property
     def quota_octets(self) -> int | None:
@@ -95,12 +100,18 @@ def encode(user: User) -> bytes:
         fields.pop()
     if user.quota:
         fields.append(f"quota={user.quota}")
+    if user.without:
+        fields.append(f"without={user.without}")
     return ":".join(fields).encode("utf-8", "surrogateescape") + b"\n"
 
 
 def _user(line: str, number: int) -> User:
-    line, mark, quota = line.rpartition(":quota=") if ":quota=" in line else (line, "", "")
-    quota = quota.strip()
+    options: dict[str, str] = {}
+    while found := _OPTION(line):
+        line, option = found[1], found[2]
+        if option in options:
+            raise ValueError(f"{option}= stands twice; remove one of them")
+        options[option] = found[3].strip()
     name, *rest = line.split(":", 3)
     uid, gid, home = [field.strip() for field in rest] + [""] * (3 - len(rest))
     local, at, domain = name.strip().lower().rpartition("@")
@@ -121,11 +132,15 @@ def _user(line: str, number: int) -> User:
             raise ValueError(f"{what} {value}: too big; the biggest is 4294967294")
     if home and (not home.startswith("/") or ".." in home.split("/") or len(home) > HOME_MAX_OCTETS or not home.isprintable()):
         raise ValueError(f"home {clean(home)}: not an absolute path; write name:uid:gid:/the/home")
-    if mark:
-        _octets(quota)
-    return User(local, domain, uid, gid, home, number, quota)
+    if "quota" in options:
+        _octets(options["quota"])
+    if "without" in options and not _NAMES(options["without"]):
+        raise ValueError(f"without {clean(options['without'])}: not names of capabilities; write without=UIDONLY,QRESYNC")
+    return User(local, domain, uid, gid, home, number, options.get("quota", ""), options.get("without", ""))
 
 
+_OPTION = re.compile(r"(.*):(quota|without)=([^:]*)", re.DOTALL).fullmatch
+_NAMES = re.compile(r"[A-Za-z0-9=+-]{1,40}(?:,[A-Za-z0-9=+-]{1,40}){0,99}", re.ASCII).fullmatch
 _UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30}
 
 

@@ -10,7 +10,7 @@ import ipaddress
 import os
 from collections.abc import Callable
 
-from pymta import auth, log, serve, sessions, settings
+from pymta import auth, imap_without, log, serve, sessions, settings
 from pymta.accounts import Mailbox
 from pymta.programs.imapd_session import MailSession, Shared
 from pymta.proto.imap.login import Asked, Close, LoginEngine, StartTls
@@ -31,7 +31,8 @@ class LoginSession(Session):
         self._shared = shared
         self._asking = self._gone = False
         self._engine = LoginEngine(in_force.host, secure=wire.tls, can_tls=wire.worker.tls_context() is not None,
-                                   plain=_plain_allowed(wire.peer[0], in_force["login.plain_from"]))
+                                   plain=_plain_allowed(wire.peer[0], in_force["login.plain_from"]),
+                                   off=imap_without.Switches(in_force["imap.without"], "").off())
         wire.send(self._engine.take())
         wire.deadline(LOGIN_S)
 
@@ -114,7 +115,8 @@ class LoginSession(Session):
     def _facts(self, asked: Asked) -> sessions.Facts:
         """What the session has to know of the connection."""
         return {"listener": self.wire.listener, "peer": list(self.wire.peer), "tls": self.wire.tls_version,
-                "tag": self._engine.tag.decode("ascii"), "method": asked.mechanism}
+                "tag": self._engine.tag.decode("ascii"), "method": asked.mechanism,
+                "client": self._engine.client_id.get(b"name", b"").decode("utf-8", "replace")[:imap_without.CLIENT_MAX_CHARS]}
 
 
 def _plain_allowed(client: str, networks: tuple) -> bool:
@@ -134,11 +136,11 @@ def _open(worker: serve.Worker, apart: bool) -> Callable[[Wire], Session]:
 
 
 def _open_apart(process: sessions.Process, mailbox: Mailbox) -> Callable[[Wire, sessions.Facts], Session]:
-    """What the process of a mailbox makes of each session it is given."""
+    """What the process of a mailbox makes of each session it is given.  Its mailbox is as users said at the last login."""
     shared = Shared(process)
 
     def session(wire: Wire, facts: sessions.Facts) -> Session:
-        session = MailSession(wire, shared, mailbox, facts)
+        session = MailSession(wire, shared, process.mailbox, facts)
         session.begin()
         return session
     return session

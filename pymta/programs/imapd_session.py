@@ -9,7 +9,7 @@ import errno
 import os
 from concurrent.futures import ThreadPoolExecutor
 
-from pymta import clock, log, mailbox, serve, sessions
+from pymta import clock, imap_without, log, mailbox, serve, sessions
 from pymta.accounts import Mailbox
 from pymta.proto.imap import session as imap
 from pymta.proto.imap.framing import Limits
@@ -53,6 +53,7 @@ class Shared:
         self.idle_s: float = worker.settings["imap.idle_max"]
         self.pool = ThreadPoolExecutor(_THREADS, thread_name_prefix="store")
         self.limits = Limits(command_octets=_COMMAND_OCTETS, append_octets=worker.settings["queue.size_max"], skip_octets=_SKIP_OCTETS)
+        self.switches = imap_without.Switches(worker.settings["imap.without"], worker.settings["imap.client_without"])
         self._users: dict[str, list[MailSession]] = {}
         self._sessions_max: int = worker.settings["imap.sessions_per_user"]
         mailbox.attach(worker.loop)
@@ -80,7 +81,7 @@ class Shared:
 
 
 class MailSession(Session):
-    """One client.  facts: listener, peer, tls, tag and method of the login (LoginSession.facts)."""
+    """One client.  facts: listener, peer, tls, tag, method and client of the login (LoginSession.facts)."""
 
     def __init__(self, wire: Wire, shared: Shared, box: Mailbox, facts: sessions.Facts) -> None:
         super().__init__(wire)
@@ -177,8 +178,9 @@ class MailSession(Session):
             return
         log.event("login", service=self._facts["listener"], user=f"<{self.user}>", client=wire.peer[0], method=self._facts["method"],
                   tls=self._facts["tls"])
-        setting = imap.Setting(self._shared.limits, explain, clock.now, self._wake, self._expunged)
-        self._engine = imap.Session(store, setting, tag=tag, said=self._said)
+        setting = imap.Setting(self._shared.limits, explain, clock.now, self._wake, self._expunged, self._without)
+        client_id = {b"name": self._facts["client"].encode()} if self._facts["client"] else {}
+        self._engine = imap.Session(store, setting, tag=tag, said=self._said, client_id=client_id)
         self._said = b""
         self._go_on()
 
@@ -241,6 +243,9 @@ class MailSession(Session):
         if self.is_idle and not self._poked:
             self._poked = True
             self.wire.worker.loop.call_soon_threadsafe(self._poke)
+
+    def _without(self, client: bytes) -> frozenset[bytes]:
+        return self._shared.switches.off(self._box.without, client.decode("utf-8", "replace"))
 
     def _expunged(self, name: str, count: int) -> None:
         log.event("expunge", service="imap", user=f"<{self.user}>", mailbox=name, count=count, client=self.wire.peer[0])

@@ -100,6 +100,23 @@ def test_what_is_said_behind_the_login_is_heard(stage: Stage) -> None:
         assert wanted in heard
 
 
+def test_what_users_says_of_capabilities_holds_for_the_next_login(stage: Stage) -> None:
+    """Though the process of the mailbox is there already; and what the client said in ID before the login comes along."""
+    before = client(stage, "ben")
+    users = stage.etc / "users"
+    text = users.read_text()
+    users.write_text(text.replace("/ben\n", "/ben:without=MOVE\n"))
+    try:
+        imap = imaplib.IMAP4("127.0.0.1", stage.ports["imap"], timeout=START_S)
+        imap.send(b'a ID ("name" "Outlook 16")\r\nb LOGIN ben pw\r\nc LOGOUT\r\n')
+        heard = imap.file.read()
+        assert b"b OK [CAPABILITY IMAP4rev1" in heard and b" UNSELECT " in heard and b" MOVE " not in heard
+        assert b" MOVE " in before.capability()[1][-1]
+    finally:
+        users.write_text(text)
+        before.logout()
+
+
 def test_wrong_passwords_and_too_many_sessions(stage: Stage) -> None:
     with pytest.raises(imaplib.IMAP4.error, match="AUTHENTICATIONFAILED"):
         client(stage, "ann", "wrong")

@@ -16,12 +16,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from pymta.proto import sasl
-from pymta.proto.imap import grammar
+from pymta.proto.imap import capability, grammar
 from pymta.proto.imap.framing import CONTINUE, Limits, Overlong, Reader, Refused
 from pymta.proto.imap.grammar import BadCommand, Command
 from pymta.proto.sasl import Credentials
 
-BEFORE_LOGIN = b"IMAP4rev1 LITERAL+ SASL-IR ID"
 LIMITS = Limits(command_octets=sasl.LINE_MAX_OCTETS + 4096)
 
 
@@ -49,9 +48,11 @@ Event = Asked | StartTls | Close
 
 class LoginEngine:
     """host: our name for the greeting.  secure: TLS is up; can_tls: STARTTLS may be said; plain: passwords may be sent without TLS.
-    errors_max: refused commands and wrong passwords after which we say goodbye."""
+    errors_max: refused commands and wrong passwords after which we say goodbye.  off: capabilities that nobody is offered."""
 
-    def __init__(self, host: str, *, secure: bool, can_tls: bool, plain: bool, errors_max: int = 10) -> None:
+    def __init__(self, host: str, *, secure: bool, can_tls: bool, plain: bool, errors_max: int = 10,
+                 off: frozenset[bytes] = frozenset()) -> None:
+        self.off = off
         self.secure = secure
         self.can_tls = can_tls
         self.plain = plain
@@ -68,7 +69,7 @@ class LoginEngine:
 
     @property
     def capabilities(self) -> bytes:
-        out = BEFORE_LOGIN
+        out = capability.announced_early(self.off)
         if self.can_tls and not self.secure:
             out += b" STARTTLS"
         if self.may_log_in:

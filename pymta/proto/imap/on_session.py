@@ -3,20 +3,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from pymta.proto.imap import capability as table
 from pymta.proto.imap.grammar import Command
 from pymta.proto.imap.wants import Job, Running
 
 if TYPE_CHECKING:
     from pymta.proto.imap.session import Session
 
-CAPABILITIES = (b"IMAP4rev1 LITERAL+ SASL-IR ID ENABLE IDLE NAMESPACE UIDPLUS UNSELECT MOVE CHILDREN SPECIAL-USE ESEARCH WITHIN "
-                b"LIST-EXTENDED LIST-STATUS STATUS=SIZE CONDSTORE QRESYNC MULTIAPPEND COMPRESS=DEFLATE "
-                b"SORT SORT=DISPLAY ESORT THREAD=ORDEREDSUBJECT THREAD=REFERENCES THREAD=REFS")
-
-
 def capabilities(session: Session) -> bytes:
-    """All that is announced, with what depends on settings.  RFC 7889"""
-    return b"%b APPENDLIMIT=%d" % (CAPABILITIES, session.setting.limits.append_octets)
+    """All that is announced to this user and this client."""
+    return table.announced(session.off, append_octets=session.setting.limits.append_octets)
 
 
 def capability(session: Session, command: Command) -> Running:
@@ -39,17 +35,16 @@ def logout(session: Session, command: Command) -> Running:
 
 
 def id_(session: Session, command: Command) -> Running:
-    session.client_id = command.args[0]
+    session.identify(command.args[0])
     yield b'* ID ("name" "pymta")\r\n'
     return b"OK Done"
 
 
 def enable(session: Session, command: Command) -> Running:
     """RFC 5161, RFC 7162 §3.2.3: QRESYNC is CONDSTORE and more."""
-    names = command.args[0]
-    enabled = [name for name in (b"CONDSTORE", b"QRESYNC") if name in names]
+    enabled = table.enabled(command.args[0], session.off)
     yield b"* ENABLED%b\r\n" % b"".join([b" " + name for name in enabled])
-    if enabled:
+    if b"CONDSTORE" in enabled or b"QRESYNC" in enabled:
         first = not session.condstore
         session.enable_condstore(qresync=b"QRESYNC" in enabled)
         view = session.view

@@ -22,24 +22,24 @@ from pymta.proto.imap.commands import COMMANDS, KEEP_NUMBERS, QUIET, SELECTED
 from pymta.proto.imap.deflate import BadStream, Deflate
 from pymta.proto.imap.framing import CONTINUE, Overlong, Reader, Refused
 from pymta.proto.imap.grammar import BadCommand, Command
-from pymta.proto.imap.on_session import CAPABILITIES, capabilities
+from pymta.proto.imap.on_session import capabilities
 from pymta.proto.imap.view import View
 from pymta.proto.imap.wants import CLOSE, MORE, OUT_HIGH_OCTETS, Close, Job, More, Running, Refusal, Setting, Wants
 
-__all__ = ["CAPABILITIES", "Close", "Job", "More", "Session", "Setting"]
+__all__ = ["Close", "Job", "More", "Session", "Setting"]
 
 BAD_IN_A_ROW_MAX = 50
 _COMMANDS_A_TURN = 100                                  # said at one go, before others get a turn
 
 
 class Session:
-    """store: a MailStore; tag: of the command that logged in; said: what the client said behind it."""
+    """store: a MailStore; tag: of the command that logged in; said: what the client said behind it; client_id: what it said in ID before."""
 
-    def __init__(self, store: Any, setting: Setting, *, tag: bytes, said: bytes = b"") -> None:
+    def __init__(self, store: Any, setting: Setting, *, tag: bytes, said: bytes = b"", client_id: dict[bytes, bytes] | None = None) -> None:
         self.store = store
         self.setting = setting
         self.view: View | None = None
-        self.client_id: dict[bytes, bytes] = {}
+        self.identify(client_id or {})
         self.condstore = self.qresync = False           # RFC 7162
         self.is_idle = False                            # between IDLE and DONE
         self._idle_tag = b""
@@ -86,6 +86,11 @@ class Session:
     def failed(self, error: BaseException) -> None:
         """What a Job raised."""
         self._error, self._job = error, False
+
+    def identify(self, client_id: dict[bytes, bytes]) -> None:
+        """Who the client says it is, and so what it is not offered."""
+        self.client_id = client_id
+        self.off = self.setting.without(client_id.get(b"name", b""))
 
     def idle(self, tag: bytes) -> None:
         """From here on everything is told as it happens, until DONE."""

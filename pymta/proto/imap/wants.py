@@ -45,7 +45,7 @@ class Setting:
 
     explain: an exception of the store -> the text behind NO, None for a bug; now: the clock; wake: called, perhaps in
     another thread, when something can be told to an idling client: call poke() soon; expunged: mailbox name and how many
-    messages a client had removed from it.
+    messages a client had removed from it; without: the name a client says in ID -> the capabilities it is not offered, in upper case.
     """
 
     limits: Limits
@@ -53,3 +53,4 @@ class Setting:
     now: Callable[[], float]
     wake: Callable[[], None]
     expunged: Callable[[str, int], None] = lambda name, count: None
+    without: Callable[[bytes], frozenset[bytes]] = lambda client: frozenset()
