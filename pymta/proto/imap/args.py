@@ -15,6 +15,7 @@ from pymta.proto.imap import utf7
 DEPTH_MAX = 40
 FLAG_MAX = 200
 STAR = 1 << 62                                          # "*" in a sequence set: above every number
+SAVED = (0, 0)                                          # "$" in a sequence set: what SEARCH RETURN (SAVE) kept
 _NUMBER_MAX = (1 << 32) - 1
 
 Pairs = tuple[tuple[int, int], ...]                     # a sequence set: (first, last) as written, STAR for "*"
@@ -25,7 +26,7 @@ _LIST_MAILBOX = re.compile(rb"[^\x00-\x20(){\"\\\x7f-\xff]+").match
 _QUOTED = re.compile(rb'"((?:[^"\\\r\n\x00]|\\[^\r\n\x00])*)"').match
 _ESCAPED = re.compile(rb"\\(.)").sub
 _LITERAL = re.compile(rb"\{(\d+)\+?\}\r?\n").match
-_SET = re.compile(rb"(?:\d{1,10}|\*)(?::(?:\d{1,10}|\*))?(?:,(?:\d{1,10}|\*)(?::(?:\d{1,10}|\*))?)*(?=[ \r\n)]|\Z)").match
+_SET = re.compile(rb"(?:\$|(?:\d{1,10}|\*)(?::(?:\d{1,10}|\*))?)(?:,(?:\$|(?:\d{1,10}|\*)(?::(?:\d{1,10}|\*))?))*(?=[ \r\n)]|\Z)").match
 _NUMBER = re.compile(rb"\d{1,19}").match
 _FLAG = re.compile(rb"\\?[^\x00-\x20(){%*\"\\\]\x7f-\xff]+").match
 _DATE = re.compile(rb'"?( ?\d{1,2})-([A-Za-z]{3})-(\d{4})"?').match
@@ -135,6 +136,7 @@ class Args:
         return value
 
     def set(self) -> Pairs:
+        """sequence-set, also of UIDs; "$" is the pair SAVED."""
         return _pairs(bytes(self.take(_SET, "a sequence set")[0]))
 
     def list(self, one: Callable[[], Any]) -> list[Any]:
@@ -203,9 +205,12 @@ def _recent(flag: str) -> str:
 
 @lru_cache(512)
 def _pairs(text: bytes) -> Pairs:
-    """sequence-set = (seq-number / seq-range) *("," sequence-set)"""
+    """sequence-set = (seq-number / seq-range / "$") *("," sequence-set)      RFC 5182 §4"""
     out = []
     for item in text.split(b","):
+        if item == b"$":
+            out.append(SAVED)
+            continue
         first, colon, last = item.partition(b":")
         a = STAR if first == b"*" else int(first)
         b = a if not colon else STAR if last == b"*" else int(last)

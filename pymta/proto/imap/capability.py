@@ -37,6 +37,7 @@ CAPABILITIES: tuple[Capability, ...] = (
     Capability("CHILDREN", "RFC 3348"),
     Capability("SPECIAL-USE", "RFC 6154"),
     Capability("ESEARCH", "RFC 4731"),
+    Capability("SEARCHRES", "RFC 5182", needs=("ESEARCH",)),
     Capability("WITHIN", "RFC 5032"),
     Capability("LIST-EXTENDED", "RFC 5258"),
     Capability("LIST-STATUS", "RFC 5819", needs=("LIST-EXTENDED",)),

@@ -1,4 +1,4 @@
-"""on_search: SEARCH, SORT and THREAD.                                                           RFC 3501 §6.4.4, RFC 4731, RFC 5256, RFC 5267, RFC 5957"""
+"""on_search: SEARCH, SORT and THREAD.                                                           RFC 3501 §6.4.4, RFC 4731, RFC 5182, RFC 5256, RFC 5267, RFC 5957"""
 from __future__ import annotations
 
 from collections.abc import Sequence
@@ -6,9 +6,8 @@ from typing import TYPE_CHECKING, Any, Callable, Generator
 
 from pymta.message import sortkey
 from pymta.proto.imap import fetch as fetching
-from pymta.proto.imap import threads
+from pymta.proto.imap import results, threads
 from pymta.proto.imap.grammar import Command
-from pymta.proto.imap.response import string, uid_set
 from pymta.proto.imap.search import Program, asks_modseq
 from pymta.proto.imap.view import View
 from pymta.proto.imap.wants import Job, Refusal, Running
@@ -28,15 +27,15 @@ _TEXTS = {b"SUBJECT": "subject", b"FROM": "from_", b"TO": "to", b"CC": "cc", b"D
 def search(session: Session, command: Command) -> Running:
     options, known, key = command.args
     view = _view(session)
-    found = yield from _found(session, view, known, key)
-    yield _reply(session, b"SEARCH", command, options, _numbers(view, found, command.uid), asks_modseq(key))
+    found = yield from _saving(view, options, _found(session, view, known, key))
+    yield _reply(session, b"SEARCH", command, options, found, asks_modseq(key))
     return b"OK Done"
 
 
 def sort(session: Session, command: Command) -> Running:
     options, criteria, known, key = command.args
     view = _view(session)
-    found = yield from _found(session, view, known, key)
+    found = yield from _saving(view, options, _found(session, view, known, key))
     uids = _numbers(view, found, True)
     asked = (b"SORT", criteria)
     if view.arranged[:2] == (asked, uids):
@@ -44,7 +43,7 @@ def sort(session: Session, command: Command) -> Running:
     else:
         ordered = yield from _sorted(view, found, criteria)
         view.arranged = (asked, uids, ordered)
-    yield _reply(session, b"SORT", command, options, _numbers(view, ordered, command.uid), asks_modseq(key))
+    yield _reply(session, b"SORT", command, options, ordered, asks_modseq(key))
     return b"OK Done"
 
 
@@ -103,6 +102,16 @@ def _found(session: Session, view: View, known: bool, key: tuple) -> Generator[A
     return found
 
 
+def _saving(view: View, options: results.Options | None, finding: Generator[Any, Any, list[int]]) -> Generator[Any, Any, list[int]]:
+    """A search that was to be kept and ends in NO leaves nothing behind; after BAD all is as it was.  RFC 5182 §2.1"""
+    try:
+        return (yield from finding)
+    except Exception as error:
+        if options and options.saves and not (isinstance(error, Refusal) and error.text.startswith(b"BAD")):
+            view.saved = frozenset()
+        raise
+
+
 # ---- in which order ---------------------------------------------------------------------------------------------------
 def _sorted(view: View, found: list[int], criteria: tuple[tuple[bytes, bool], ...]) -> Generator[Any, Any, list[int]]:
     """RFC 5256 §3: what is equal in all criteria stays in the order of the mailbox, also under REVERSE."""
@@ -151,31 +160,15 @@ def _keys(view: View, found: list[int]) -> Generator[Any, Any, list[tuple[int, b
 
 
 # ---- what is said -----------------------------------------------------------------------------------------------------
-def _reply(session: Session, word: bytes, command: Command, options: frozenset[bytes] | None, found: list[int], modseq: bool) -> bytes:
+def _reply(session: Session, word: bytes, command: Command, options: results.Options | None, found: list[int], modseq: bool) -> bytes:
+    """found: positions in the order of the answer.  What is to be kept is kept here."""
     view = _view(session)
+    messages = view.messages
+    numbers = _numbers(view, found, command.uid)
+    meant = [messages[position] for position in (options.meant(found) if options else found)] if modseq or options and options.saves else []
+    highest = results.highest(view.folder, meant) if modseq else 0
     if options is None:
-        highest = _highest(view, command, found) if modseq else b""
-        return b"* %b%b%b\r\n" % (word, b"".join([b" %d" % number for number in found]), b" (%b)" % highest if highest else b"")
-    told = found if options - {b"MIN", b"MAX"} else found[:1] * (b"MIN" in options) + found[-1:] * (b"MAX" in options)
-    return _esearch(command, options, found, _highest(view, command, told) if modseq else b"")
-
-
-def _highest(view: View, command: Command, numbers: list[int]) -> bytes:
-    """RFC 7162 §3.1.5"""
-    if not numbers:
-        return b""
-    return b"MODSEQ %d" % max(view.folder.modseq_of(view.messages[view.index(number) if command.uid else number - 1]) for number in numbers)
-
-
-def _esearch(command: Command, options: frozenset[bytes], found: list[int], modseq: bytes) -> bytes:
-    """RFC 4731; of SORT, MIN and MAX are the first and the last (RFC 5267 §3).  The tag is a string: some clients insist."""
-    out = b"* ESEARCH (TAG %b)" % string(command.tag) + (b" UID" if command.uid else b"")
-    if found and b"MIN" in options:
-        out += b" MIN %d" % found[0]
-    if found and b"MAX" in options:
-        out += b" MAX %d" % found[-1]
-    if b"COUNT" in options:
-        out += b" COUNT %d" % len(found)
-    if found and b"ALL" in options:
-        out += b" ALL " + uid_set(found)
-    return out + (b" " + modseq if modseq else b"") + b"\r\n"
+        return b"* %b%b%b\r\n" % (word, b"".join([b" %d" % number for number in numbers]), b" (MODSEQ %d)" % highest if highest else b"")
+    if options.saves:
+        view.saved = frozenset([message.uid for message in meant])
+    return b"" if options.is_silent else results.esearch(command.tag, options, numbers, uid=command.uid, modseq=highest)

@@ -1,6 +1,7 @@
 """searchkey: what SEARCH, SORT and THREAD are asked.                                           RFC 3501 §6.4.4, RFC 4731, RFC 5032, RFC 5256"""
 from __future__ import annotations
 
+from pymta.proto.imap import results
 from pymta.proto.imap.args import Args, Bad
 
 _KEYS_OF_FLAGS = {b"ANSWERED": ("\\Answered", True), b"DELETED": ("\\Deleted", True), b"DRAFT": ("\\Draft", True),
@@ -12,14 +13,13 @@ _KEYS_OF_DATES = frozenset((b"BEFORE", b"ON", b"SINCE", b"SENTBEFORE", b"SENTON"
 _CHARSETS = {b"US-ASCII": "ascii", b"ASCII": "ascii", b"UTF-8": "utf-8", b"UTF8": "utf-8", b"ISO-8859-1": "latin-1"}
 _CRITERIA = frozenset((b"ARRIVAL", b"CC", b"DATE", b"FROM", b"SIZE", b"SUBJECT", b"TO", b"DISPLAYFROM", b"DISPLAYTO"))
 _ALGORITHMS = frozenset((b"ORDEREDSUBJECT", b"REFERENCES", b"REFS"))
-RETURN_OPTIONS = frozenset((b"MIN", b"MAX", b"ALL", b"COUNT"))
 
 
 def search(args: Args) -> tuple:
     """[SP "RETURN" SP "(" options ")"] [SP "CHARSET" SP astring] 1*(SP search-key)
     ->  (options or None, charset known, key); a charset that is not known leaves the keys unread"""
     args.space()
-    options = _options(args)
+    options = results.options(args)
     if bytes(args.raw[args.at:args.at + 8]).upper() == b"CHARSET ":
         args.at += 7
         args.space()
@@ -31,7 +31,7 @@ def sort(args: Args) -> tuple:
     """[SP "RETURN" SP "(" options ")"] SP "(" ["REVERSE" SP] key ... ")" SP charset 1*(SP search-key)      RFC 5256 §5, RFC 5267
     ->  (options or None, ((criterion, reverse), ...), charset known, key)"""
     args.space()
-    options = _options(args)
+    options = results.options(args)
 
     def one() -> tuple[bytes, bool]:
         word = args.atom().upper()
@@ -59,18 +59,6 @@ def thread(args: Args) -> tuple:
         raise Bad("no such threading")
     args.space()
     return (algorithm, *_keys_in_charset(args))
-
-
-def _options(args: Args) -> frozenset[bytes] | None:
-    if bytes(args.raw[args.at:args.at + 7]).upper() != b"RETURN ":
-        return None
-    args.at += 6
-    args.space()
-    options = frozenset(word.upper() for word in args.list(args.atom)) or frozenset((b"ALL",))
-    if options - RETURN_OPTIONS:
-        raise Bad("no such result option")
-    args.space()
-    return options
 
 
 def _keys_in_charset(args: Args) -> tuple[bool, tuple]:
@@ -104,7 +92,7 @@ def _key(args: Args, charset: str) -> tuple:
         if not keys:
             raise Bad("a search key expected")
         return ("AND", *keys)
-    if 48 <= next <= 57 or next == 42:
+    if 48 <= next <= 57 or next in (36, 42):
         return "SEQ", args.set()
     word = args.atom().upper()
     if word in _KEYS_OF_FLAGS:

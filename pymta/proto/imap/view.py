@@ -11,7 +11,7 @@ from collections import deque
 from operator import attrgetter
 from typing import Any, Callable, Iterable
 
-from pymta.proto.imap.grammar import STAR, Pairs
+from pymta.proto.imap.grammar import SAVED, STAR, Pairs
 from pymta.proto.imap.response import flag_list, flags_and_permanent, uid_set
 
 _uid = attrgetter("uid")
@@ -30,6 +30,7 @@ class View:
         self.wake = wake
         self.condstore = self.qresync = False           # RFC 7162: tell mod-sequences; tell UIDs that vanished instead of numbers
         self.arranged: tuple[Any, ...] = ()             # the last SORT or THREAD: what was asked, of which UIDs, the answer
+        self.saved: frozenset[int] = frozenset()        # UIDs that SEARCH RETURN (SAVE) kept: "$".  RFC 5182
         self._queue: deque[Any] = deque()
         self._gone: set[int] = set()
         self._flags: set[int] = set()
@@ -75,6 +76,9 @@ class View:
         messages, count = self.messages, len(self.messages)
         last_uid = messages[-1].uid if messages else 0
         ranges = []
+        if SAVED in pairs:
+            ranges = [(position, position + 1) for position, message in enumerate(messages) if message.uid in self.saved]
+            pairs = tuple(pair for pair in pairs if pair != SAVED)
         for a, b in pairs:
             if not uid and count < max(a, b) != STAR:
                 raise ValueError("no such message number")
