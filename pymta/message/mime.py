@@ -71,11 +71,11 @@ class Part:
         return f"Part({self.start}, {self.body}, {self.end}, {self.type!r}/{self.subtype!r}, {self.parts!r})"
 
 
-def wire(data: bytes) -> bytes:
+def wire(data: bytes, *, keep_nul: bool = False) -> bytes:
     """A message as clients see it: every line ends with CR LF; NUL, which IMAP cannot carry, is 0x80 (as in Dovecot)."""
     if b"\r\n" in data:
         data = data.replace(b"\r\n", b"\n")
-    if b"\0" in data:
+    if b"\0" in data and not keep_nul:
         data = data.replace(b"\0", b"\x80")
     return data.replace(b"\n", b"\r\n")
 

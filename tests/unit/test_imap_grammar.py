@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pymta.proto.imap import fetchitem, listing, utf7
+from pymta.proto.imap.appendargs import NewMessage
 from pymta.proto.imap.framing import CONTINUE, Limits, Overlong, Reader, Refused
 from pymta.proto.imap.grammar import STAR, VERBS, BadCommand, parse
 from pymta.proto.imap.response import date_time, flag_list, uid_set
@@ -134,8 +135,10 @@ def test_a_bare_line_is_taken_between_commands() -> None:
     (b"EXPUNGE 1", None),
     (b"UID EXPUNGE 1", (((1, 1),),)),
     (b"UID EXPUNGE", None),
-    (b'APPEND x (a \\Seen) "01-Jan-1970 00:00:10 -0001" {1+}\r\ny', ("x", ((("a", "\\Seen"), 70.0, b"y"),))),
-    (b"APPEND x {1+}\r\ny (\\Seen) {2+}\r\nyz", ("x", (((), None, b"y"), (("\\Seen",), None, b"yz")))),
+    (b'APPEND x (a \\Seen) "01-Jan-1970 00:00:10 -0001" {1+}\r\ny', ("x", (NewMessage(("a", "\\Seen"), 70.0, b"y"),))),
+    (b"APPEND x {1+}\r\ny (\\Seen) {2+}\r\nyz", ("x", (NewMessage((), None, b"y"), NewMessage(("\\Seen",), None, b"yz")))),
+    (b"APPEND x ~{1+}\r\n\0", ("x", (NewMessage((), None, b"\0", is_binary=True),))),
+    (b"APPEND x ~y", None),
     (b"APPEND x {1+}\r\ny (\\Seen)", None),
     (b"COMPRESS deflate", ()),
     (b"COMPRESS LZW", None),

@@ -110,9 +110,9 @@ def read_imap(data: bytes, at: int) -> tuple[object, int]:
         return out, at + 1
     if found := re.compile(rb'"((?:[^"\\\r\n\0\x80-\xff]|\\["\\])*)"').match(data, at):
         return found[1], found.end()
-    if found := re.compile(rb"\{(\d+)\}\r\n").match(data, at):
-        end = found.end() + int(found[1])
-        assert end <= len(data) and b"\0" not in data[found.end():end]
+    if found := re.compile(rb"(~?)\{(\d+)\}\r\n").match(data, at):
+        end = found.end() + int(found[2])
+        assert end <= len(data) and (found[1] or b"\0" not in data[found.end():end])
         return data[found.end():end], end
     found = re.compile(rb"NIL|\d+").match(data, at)
     assert found, data[at:]

@@ -45,6 +45,7 @@ CAPABILITIES: tuple[Capability, ...] = (
     Capability("CONDSTORE", "RFC 7162", enable=True),
     Capability("QRESYNC", "RFC 7162", needs=("CONDSTORE", "ENABLE"), enable=True),
     Capability("MULTIAPPEND", "RFC 3502"),
+    Capability("BINARY", "RFC 3516"),
     Capability("COMPRESS=DEFLATE", "RFC 4978"),
     Capability("SORT", "RFC 5256"),
     Capability("SORT=DISPLAY", "RFC 5957", needs=("SORT",)),

@@ -3,7 +3,7 @@ from __future__ import annotations
 
 from typing import Callable
 
-from pymta.proto.imap import on_mailboxes, on_messages, on_search, on_session
+from pymta.proto.imap import on_append, on_mailboxes, on_messages, on_search, on_session
 from pymta.proto.imap.wants import Running
 
 COMMANDS: dict[bytes, Callable[..., Running]] = {
@@ -13,7 +13,7 @@ COMMANDS: dict[bytes, Callable[..., Running]] = {
     b"SELECT": on_mailboxes.select, b"EXAMINE": on_mailboxes.select, b"CLOSE": on_mailboxes.close, b"UNSELECT": on_mailboxes.close,
     b"CREATE": on_mailboxes.create, b"DELETE": on_mailboxes.delete, b"RENAME": on_mailboxes.rename,
     b"SUBSCRIBE": on_mailboxes.subscribe, b"UNSUBSCRIBE": on_mailboxes.subscribe,
-    b"LIST": on_mailboxes.list_, b"LSUB": on_mailboxes.lsub, b"STATUS": on_mailboxes.status, b"APPEND": on_mailboxes.append,
+    b"LIST": on_mailboxes.list_, b"LSUB": on_mailboxes.lsub, b"STATUS": on_mailboxes.status, b"APPEND": on_append.append,
     b"FETCH": on_messages.fetch, b"STORE": on_messages.store, b"COPY": on_messages.copy, b"MOVE": on_messages.copy,
     b"EXPUNGE": on_messages.expunge, b"SEARCH": on_search.search,
     b"SORT": on_search.sort, b"THREAD": on_search.thread,

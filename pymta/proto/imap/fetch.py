@@ -4,6 +4,7 @@ from __future__ import annotations
 from typing import Any, Callable
 
 from pymta.message import mime, structure
+from pymta.proto.imap import binary
 from pymta.proto.imap.fetchitem import FetchItem
 from pymta.proto.imap.response import date_time
 
@@ -12,12 +13,13 @@ class Source:
     """One message as it is looked at: its bytes as clients see them, its header and its structure, read when first needed.
     Reading raises what the folder raises: LookupError for a message that has gone, OSError."""
 
-    __slots__ = ("folder", "message", "entry", "_data", "_root", "_header")
+    __slots__ = ("folder", "message", "entry", "decoded", "_data", "_root", "_header")
 
     def __init__(self, folder: Any, message: Any, entry: Any = None) -> None:
         self.folder = folder
         self.message = message
         self.entry = entry                              # what the index knows of it, None where nobody has asked
+        self.decoded: tuple[tuple[int, ...], bytes | None] | None = None       # the part last decoded, see binary
         self._data: bytes | None = None
         self._root: mime.Part | None = None
         self._header: bytes | None = None
@@ -33,6 +35,11 @@ class Source:
         if self._root is None:
             self._root = mime.scan(self.data)
         return self._root
+
+    @property
+    def with_nul(self) -> bytes:
+        """data with every NUL in its place, which only a literal8 may carry."""
+        return mime.wire(self.folder.read(self.message.uid), keep_nul=True)
 
     def prepare(self) -> None:
         """Read the message and look at its structure, so that what follows takes no time.  One that has gone is left for later."""
@@ -70,13 +77,13 @@ def plan(items: tuple[FetchItem, ...], *, uid: bool, flags: bool, modseq: bool =
     if modseq and "MODSEQ" not in kinds:
         out.append(_SIMPLE["MODSEQ"])
     for item in dict.fromkeys(items):
-        out.append(_SIMPLE[item.kind] if item.kind != "SECTION" else _Section(item))
+        out.append(_SIMPLE.get(item.kind) or _OF_ITEM[item.kind](item))
     return out
 
 
 def reads_all(items: tuple[FetchItem, ...]) -> bool:
     """Whether more than the header of the message is needed."""
-    return any(item.kind == "BODY" or item.kind == "SECTION" and bool(item.path or item.what in (b"", b"TEXT"))
+    return any(item.kind in ("BODY", "BINARY", "BINARY.SIZE") or item.kind == "SECTION" and bool(item.path or item.what in (b"", b"TEXT"))
                for item in items)
 
 
@@ -181,3 +188,14 @@ class _Section:
         if item.partial:
             found = found[item.partial[0]:item.partial[0] + item.partial[1]]
         return b"%b {%d}\r\n%b" % (item.label, len(found), found)
+
+
+def _binary(item: FetchItem) -> Say:
+    return lambda source, flags: binary.octets(source, item)
+
+
+def _binary_size(item: FetchItem) -> Say:
+    return lambda source, flags: binary.size(source, item)
+
+
+_OF_ITEM: dict[str, Callable[[FetchItem], Say]] = {"SECTION": _Section, "BINARY": _binary, "BINARY.SIZE": _binary_size}

@@ -11,13 +11,14 @@ from pymta.proto.imap.args import Args, Bad
 _ATOM = re.compile(rb"[^\x00-\x20(){%*\"\\\]\x7f-\xff]+").fullmatch
 _WORD = re.compile(rb"[A-Za-z0-9.]+").match
 _SECTION = re.compile(rb"\[(?:([1-9]\d{0,5}(?:\.[1-9]\d{0,5}){0,49})(?:\.(?=[A-Za-z]))?)?([A-Za-z.]*)").match
+_PART = re.compile(rb"\[((?:[1-9]\d{0,5}(?:\.[1-9]\d{0,5}){0,49})?)\]").match
 _PARTIAL = re.compile(rb"<(\d{1,10})\.(\d{1,10})>").match
 
 
 @dataclass(frozen=True, slots=True)
 class FetchItem:
-    """kind: FLAGS, UID, MODSEQ, INTERNALDATE, RFC822.SIZE, ENVELOPE, BODY, BODYSTRUCTURE or SECTION (then path, what, names in lower
-    case, partial).  label: how the reply names it.  seen: fetching it sets \\Seen."""
+    """kind: FLAGS, UID, MODSEQ, INTERNALDATE, RFC822.SIZE, ENVELOPE, BODY, BODYSTRUCTURE, SECTION (then path, what, names in lower
+    case, partial), BINARY (path, partial) or BINARY.SIZE (path).  label: how the reply names it.  seen: fetching it sets \\Seen."""
 
     kind: str
     label: bytes
@@ -110,6 +111,8 @@ def _item(args: Args) -> FetchItem:
         if word not in SIMPLE:
             raise Bad(f"no such item as {word.decode()[:40]}")
         return SIMPLE[word]
+    if word in (b"BINARY", b"BINARY.PEEK", b"BINARY.SIZE"):
+        return _binary(args, word)
     if word not in (b"BODY", b"BODY.PEEK"):
         raise Bad("no such section")
     found = args.take(_SECTION, "a section")
@@ -126,10 +129,24 @@ def _item(args: Args) -> FetchItem:
     if found[1] and what and bytes(args.raw[found.end(1):found.end(1) + 1]) != b".":
         raise Bad("no such section")
     args.need(b"]")
-    partial = None
-    if args.peek() == 60:
-        octets = args.take(_PARTIAL, "an octet range")
-        partial = int(octets[1]), int(octets[2])
-        if not partial[1]:
-            raise Bad("a number from 1 expected")
-    return section(path, what, names, partial, peek=word == b"BODY.PEEK")
+    return section(path, what, names, _partial(args), peek=word == b"BODY.PEEK")
+
+
+def _partial(args: Args) -> tuple[int, int] | None:
+    if args.peek() != 60:
+        return None
+    octets = args.take(_PARTIAL, "an octet range")
+    if not int(octets[2]):
+        raise Bad("a number from 1 expected")
+    return int(octets[1]), int(octets[2])
+
+
+def _binary(args: Args, word: bytes) -> FetchItem:
+    """"BINARY" [".PEEK"] "[" [section-part] "]" ["<" number "." nz-number ">"] / "BINARY.SIZE" "[" [section-part] "]"     RFC 3516 §7"""
+    numbers = bytes(args.take(_PART, "a part")[1])
+    path = tuple(map(int, numbers.split(b"."))) if numbers else ()
+    if word == b"BINARY.SIZE":
+        return FetchItem("BINARY.SIZE", b"BINARY.SIZE[%b]" % numbers, path)
+    partial = _partial(args)
+    label = b"BINARY[%b]" % numbers + (b"<%d>" % partial[0] if partial else b"")
+    return FetchItem("BINARY", label, path, partial=partial, seen=word == b"BINARY")

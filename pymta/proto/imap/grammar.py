@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from typing import Any, Callable
 
-from pymta.proto.imap import fetchitem, mailboxargs, searchkey
+from pymta.proto.imap import appendargs, fetchitem, mailboxargs, searchkey
 from pymta.proto.imap.args import SAVED, STAR, Args, Bad, Pairs
 
 __all__ = ["SAVED", "STAR", "BadCommand", "Command", "Pairs", "parse"]
@@ -200,6 +200,6 @@ VERBS: dict[bytes, Callable[..., tuple]] = {
     b"CHECK": _nothing, b"CLOSE": _nothing, b"UNSELECT": _nothing,
     b"LOGIN": _login, b"AUTHENTICATE": _authenticate, b"ID": _id, b"ENABLE": _enable, b"COMPRESS": _compress,
     b"SELECT": mailboxargs.select, b"EXAMINE": mailboxargs.select, b"CREATE": mailboxargs.create, b"DELETE": mailboxargs.mailbox, b"SUBSCRIBE": mailboxargs.mailbox, b"UNSUBSCRIBE": mailboxargs.mailbox,
-    b"RENAME": mailboxargs.rename, b"LIST": mailboxargs.list_, b"LSUB": mailboxargs.lsub, b"STATUS": mailboxargs.status, b"APPEND": mailboxargs.append,
+    b"RENAME": mailboxargs.rename, b"LIST": mailboxargs.list_, b"LSUB": mailboxargs.lsub, b"STATUS": mailboxargs.status, b"APPEND": appendargs.append,
     b"FETCH": _fetch, b"STORE": _store, b"COPY": _copy, b"MOVE": _copy, b"SEARCH": _search, b"SORT": _sort, b"THREAD": _thread, b"EXPUNGE": _expunge,
 }

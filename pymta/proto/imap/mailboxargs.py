@@ -134,29 +134,3 @@ def status(args: Args) -> tuple:
     name = args.mailbox()
     args.space()
     return name, _status_items(args)
-
-
-def append(args: Args) -> tuple:
-    """SP mailbox 1*([SP flag-list] [SP date-time] SP literal)      RFC 3502
-    ->  (name, ((flags, seconds since 1970 or None, message), ...))"""
-    args.space()
-    name = args.mailbox()
-    messages = [_message(args)]
-    while args.more():
-        messages.append(_message(args))
-    return name, tuple(messages)
-
-
-def _message(args: Args) -> tuple[tuple[str, ...], float | None, bytes | None]:
-    args.space()
-    flags: list[str] = []
-    when = None
-    if args.peek() == 40:
-        flags = args.list(args.flag)
-        args.space()
-    if args.peek() == 34:
-        when = args.date_time()
-        args.space()
-    if args.peek() != 123:
-        raise Bad("a literal expected")
-    return tuple(flags), when, args.string()

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Generator
 
 from pymta.proto.imap import listing
 from pymta.proto.imap.grammar import STAR, Command, Pairs
-from pymta.proto.imap.response import flags_and_permanent, mailbox, uid_set
+from pymta.proto.imap.response import flags_and_permanent, mailbox
 from pymta.proto.imap.view import View
 from pymta.proto.imap.wants import Job, Running
 
@@ -190,27 +190,6 @@ def _highest_of(session: Session, name: str) -> int:
         return folder.highestmodseq
     finally:
         session.store.close(folder)
-
-
-def append(session: Session, command: Command) -> Running:
-    """One message or several: all of them, or none.  RFC 3501 §6.3.11, RFC 3502"""
-    name = command.args[0]
-    if not all(data for _, _, data in command.args[1]):
-        return b"NO An empty message is not stored, nor what came with it"
-    messages = [(data.replace(b"\r\n", b"\n"), tuple(flag for flag in flags if flag != "\\Recent"), when)
-                for flags, when, data in command.args[1]]
-
-    def append() -> tuple[int, list[int]]:
-        folder = session.store.open(name)
-        try:
-            return folder.uidvalidity, folder.append_all(messages, session)
-        finally:
-            session.store.close(folder)
-    try:
-        uidvalidity, uids = yield Job(append)
-    except LookupError:
-        return b"NO [TRYCREATE] No such mailbox"
-    return b"OK [APPENDUID %d %b] Stored" % (uidvalidity, uid_set(uids))
 
 
 def _count(view: View, items: tuple[bytes, ...]) -> dict[bytes, int]:

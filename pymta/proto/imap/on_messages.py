@@ -3,6 +3,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Generator
 
+from pymta.message.transfer import UnknownEncoding
 from pymta.proto.imap import fetch as fetching
 from pymta.proto.imap.fetchitem import FetchItem
 from pymta.proto.imap.grammar import Command
@@ -75,6 +76,7 @@ def _fetch(session: Session, view: View, positions: list[int], items: tuple[Fetc
     messages = view.messages                        # no EXPUNGE is told meanwhile: the numbers stand
     rows: list[bytes] = []
     octets = missing = 0
+    undecoded: list[int] = []
     for begin in range(0, len(positions), _SEEN_A_TIME if marks_seen else _ROWS_A_TURN):
         some = positions[begin:begin + (_SEEN_A_TIME if marks_seen else _ROWS_A_TURN)]
         seen: set[int] = set()
@@ -84,7 +86,7 @@ def _fetch(session: Session, view: View, positions: list[int], items: tuple[Fetc
         for position, entry in zip(some, entries):
             if reads_all and (source := _big(session, view, messages[position])):
                 yield Job(source.prepare)               # others go on meanwhile
-            row = _fetch_one(session, view, position, plan_seen if messages[position].uid in seen else plan, entry)
+            row = _fetch_one(session, view, position, plan_seen if messages[position].uid in seen else plan, entry, undecoded)
             if row is None:
                 missing += 1
                 continue
@@ -96,6 +98,8 @@ def _fetch(session: Session, view: View, positions: list[int], items: tuple[Fetc
                 octets = 0
         yield None
     yield b"".join(rows)
+    if undecoded:
+        return b"NO [UNKNOWN-CTE] A part says a Content-Transfer-Encoding that is not known here"
     if missing:
         return _GONE
     return b"OK Done"
@@ -152,8 +156,8 @@ def _big(session: Session, view: View, message: Any) -> fetching.Source | None:
     return session.source
 
 
-def _fetch_one(session: Session, view: View, position: int, plan: list[fetching.Say], entry: Any) -> bytes | None:
-    """One FETCH reply; None if the message has gone."""
+def _fetch_one(session: Session, view: View, position: int, plan: list[fetching.Say], entry: Any, undecoded: list[int]) -> bytes | None:
+    """One FETCH reply; None if the message has gone.  What cannot be decoded is left out, and noted in undecoded."""
     message = view.messages[position]
     source = session.source
     if source is None or source.message is not message:
@@ -161,10 +165,16 @@ def _fetch_one(session: Session, view: View, position: int, plan: list[fetching.
     elif entry is not None:
         source.entry = entry
     flags = view.flags(message)
+    said = []
     try:
-        return b"* %d FETCH (%b)\r\n" % (position + 1, b" ".join([say(source, flags) for say in plan]))
+        for say in plan:
+            try:
+                said.append(say(source, flags))
+            except UnknownEncoding:
+                undecoded.append(message.uid)
     except LookupError:
         return None
+    return b"* %d FETCH (%b)\r\n" % (position + 1, b" ".join(said)) if said else b""
 
 
 def _mark_seen(session: Session, view: View, messages: list[Any]) -> Generator[Any, Any, set[int]]:

@@ -1,0 +1,46 @@
+"""on_append: APPEND.                                                          RFC 3501 §6.3.11, RFC 3502, RFC 3516 §4.4, RFC 4315 §3"""
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pymta.message import transfer
+from pymta.proto.imap.appendargs import NewMessage
+from pymta.proto.imap.grammar import Command
+from pymta.proto.imap.response import uid_set
+from pymta.proto.imap.wants import Job, Refusal, Running
+
+if TYPE_CHECKING:
+    from pymta.proto.imap.session import Session
+
+ToStore = tuple[bytes, tuple[str, ...], float | None]   # what Folder.append_all takes
+
+
+def append(session: Session, command: Command) -> Running:
+    """One message or several: all of them, or none."""
+    name, messages = command.args
+
+    def append() -> tuple[int, list[int]]:
+        found = [to_store(message) for message in messages]
+        folder = session.store.open(name)
+        try:
+            return folder.uidvalidity, folder.append_all(found, session)
+        finally:
+            session.store.close(folder)
+    try:
+        uidvalidity, uids = yield Job(append)
+    except LookupError:
+        return b"NO [TRYCREATE] No such mailbox"
+    return b"OK [APPENDUID %d %b] Stored" % (uidvalidity, uid_set(uids))
+
+
+def to_store(message: NewMessage) -> ToStore:
+    """A message as the store takes it, with LF.  Raises Refusal."""
+    text = message.text
+    if not text:
+        raise Refusal(b"NO An empty message is not stored, nor what came with it")
+    if message.is_binary:
+        try:
+            text = transfer.without_binary(text)
+        except transfer.UnknownEncoding:
+            raise Refusal(b"NO [UNKNOWN-CTE] There is a NUL outside of the parts that are binary") from None
+    return text.replace(b"\r\n", b"\n"), message.flags, message.when

@@ -1,0 +1,99 @@
+"""The same Maildir, the same commands, to us and to Dovecot: BINARY."""
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from pymta import mailbox
+from pymta.mailbox import store as store_module
+from tests.dovecot import Dovecot, directory, needs_dovecot
+from tests.imapengine import Conversation
+from tests.programs.test_dovecot_imap import lines_of, rows
+
+pytestmark = needs_dovecot
+
+
+@contextmanager
+def maildir(*messages: bytes) -> Iterator[str]:
+    with directory() as top:
+        path = top + "/Maildir"
+        mailbox.make(path, ())
+        for number, message in enumerate(messages):
+            with open(f"{path}/new/{1_700_000_000 + number}.M{number}P1.host", "wb") as file:
+                file.write(message)
+        yield path
+
+
+@contextmanager
+def us(path: str) -> Iterator[Conversation]:
+    talk = Conversation(mailbox.MailStore(path), logged_in=True)                  # type: ignore[arg-type]
+    talk.say("a SELECT INBOX")
+    try:
+        yield talk
+    finally:
+        assert talk.session is not None
+        talk.session.close()
+        store_module._folders.clear()
+        store_module._statuses.clear()
+
+
+def fetched(talk: Conversation, what: str) -> dict:
+    talk.feed(f"a FETCH {what}\r\n".encode())
+    return rows(lines_of(talk.take()))
+
+
+def fetched_by(dovecot: Dovecot, what: str) -> dict:
+    return rows(dovecot.command(f"FETCH {what}"))
+
+
+def part(encoding: str, body: bytes) -> bytes:
+    return b"--q\nContent-Transfer-Encoding: %b\n\n%b\n" % (encoding.encode(), body)
+
+
+# Dovecot gives up at the first octet that is no base64, and hangs up where a part ends too early, and does not know an empty encoding: only what is whole can be compared.
+PARTS = [part("base64", b"aGVs\nbG8A\n"), part("BASE64 (c)", b"  aGVs\n\n\naGVs\n"), part("base64", b""), part("base64", b"aGVsbG8="),
+         part("quoted-printable", b"a=3Db=\nc  \n\td \t\n=3d\n x"), part("quoted-printable", b"trailing  "), part("quoted-printable", b"soft=\n"),
+         part("7bit", b"plain"), part("8bit", b"nul \0 and \x80 and \xff"), part("binary", b"\n\n"), b"--q\n\nno field\n"]
+
+
+def test_binary_means_the_same() -> None:
+    messages = [b"Content-Type: multipart/mixed; boundary=q\n\n" + b"".join(PARTS) + b"--q--\n",
+                b"Subject: only one\nContent-Transfer-Encoding: base64\n\naGVsbG8h\n"]
+    numbers = range(1, len(PARTS) + 2)
+    items = " ".join(f"BINARY.PEEK[{number}] BINARY.PEEK[{number}]<2.3>" for number in numbers)
+    sizes = " ".join(f"BINARY.SIZE[{number}]" for number in numbers)
+    with maildir(*messages) as path:
+        with Dovecot(path) as dovecot:
+            dovecot.command("SELECT INBOX")
+            theirs = fetched_by(dovecot, f"1:* ({items})")
+            unknown = dovecot.command("FETCH 1 BINARY.PEEK[99]")
+        with us(path) as talk:
+            ours, our_sizes = fetched(talk, f"1:* ({items})"), fetched(talk, f"1:* ({sizes})")
+    assert b"{0}" in unknown[0]                         # where Dovecot says "" of a part that is not there, we say NIL
+    for number, row in theirs.items():
+        for item, value in row.items():
+            assert ours[number][item] == value or value == b"" and ours[number][item] == b"NIL", (number, item, value, ours[number][item])
+            if not item.endswith(b">"):                 # Dovecot's BINARY.SIZE does not always agree with what it sends: ours does
+                assert our_sizes[number][item.replace(b"BINARY", b"BINARY.SIZE")] == b"%d" % len(value)             # type: ignore[arg-type]
+    assert len(ours) == len(messages) and ours[2][b"BINARY[1]"] == b"hello!"
+
+
+def test_a_literal8_is_kept_the_same() -> None:
+    data = b"Subject: x\r\nContent-Type: a/b\r\nContent-Transfer-Encoding: binary\r\n\r\n\0\n\r\r\xff"
+    said = b"x APPEND INBOX ~{%d+}\r\n%b\r\n" % (len(data), data)
+    with maildir() as path:
+        with Dovecot(path) as dovecot:
+            dovecot.command("SELECT INBOX")
+            dovecot.process.stdin.write(said)
+            dovecot.process.stdin.flush()
+            while not dovecot._line().startswith(b"x OK"):
+                pass
+        with us(path) as talk:
+            talk.feed(said)
+            talk.take()
+            ours = fetched(talk, "1:2 (BINARY.PEEK[1] BODY.PEEK[HEADER] BODYSTRUCTURE)")
+        with Dovecot(path) as dovecot:
+            dovecot.command("SELECT INBOX")
+            theirs = fetched_by(dovecot, "1:2 (BINARY.PEEK[1])")
+    assert theirs[1] == theirs[2] == {b"BINARY[1]": data.partition(b"\r\n\r\n")[2]} and ours[1][b"BINARY[1]"] == ours[2][b"BINARY[1]"]
+    assert ours[1][b"BODYSTRUCTURE"][5] == ours[2][b"BODYSTRUCTURE"][5] == b"base64"
