@@ -4,9 +4,11 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Any
 
 from pymta.message.structure import string
 from pymta.proto.imap.args import Args, Bad
+from pymta.proto.imap.results import Partial, partial
 
 _ATOM = re.compile(rb"[^\x00-\x20(){%*\"\\\]\x7f-\xff]+").fullmatch
 _WORD = re.compile(rb"[A-Za-z0-9.]+").match
@@ -50,14 +52,14 @@ MACROS: dict[bytes, tuple[FetchItem, ...]] = {
     b"FAST": _FAST, b"ALL": (*_FAST, SIMPLE[b"ENVELOPE"]), b"FULL": (*_FAST, SIMPLE[b"ENVELOPE"], SIMPLE[b"BODY"])}
 
 
-Asked = tuple[tuple[FetchItem, ...], int, bool]
+Asked = tuple[tuple[FetchItem, ...], int | None, bool, Partial | None]
 
 
 def read(args: Args) -> Asked:
-    """("ALL" / "FULL" / "FAST" / fetch-att / "(" fetch-att *(SP fetch-att) ")") [SP "(" "CHANGEDSINCE" SP modseq [SP "VANISHED"] ")"]
-    ->  (items, changed since (0: whenever), whether to tell what vanished)          RFC 7162"""
+    """("ALL" / "FULL" / "FAST" / fetch-att / "(" fetch-att *(SP fetch-att) ")") [SP "(" modifier *(SP modifier) ")"]
+    ->  (items, changed since, whether to tell what vanished, which part of the set)      RFC 7162, RFC 9394 §3.3"""
     rest = bytes(args.raw[args.at:])
-    if b"{" in rest or b"(CHANGEDSINCE" in rest.upper() or len(rest) > 1000:
+    if b"{" in rest or b"CHANGEDSINCE" in rest.upper() or len(rest) > 1000:
         return _asked(args)
     args.at = len(args.raw)
     return _cached_items(rest)
@@ -75,20 +77,28 @@ def _cached_items(rest: bytes) -> Asked:
 def _asked(args: Args) -> Asked:
     items = _items(args)
     if not args.more():
-        return items, 0, False
+        return items, None, False, None
     args.space()
-    args.need(b"(")
-    if args.atom().upper() != b"CHANGEDSINCE":
-        raise Bad("no such modifier")
-    args.space()
-    since = args.modseq()
-    vanished = args.mark(b" ")
-    if vanished and args.atom().upper() != b"VANISHED":
-        raise Bad("no such modifier")
-    args.need(b")")
-    if SIMPLE[b"MODSEQ"] not in items:
+    since, vanished, part = _modifiers(args)
+    if since is not None and SIMPLE[b"MODSEQ"] not in items:
         items += (SIMPLE[b"MODSEQ"],)
-    return items, since, vanished
+    return items, since, vanished, part
+
+
+def _modifiers(args: Args) -> tuple[int | None, bool, Partial | None]:
+    """fetch-modifier = "CHANGEDSINCE" SP modseq / "VANISHED" / "PARTIAL" SP partial-range, each once, in any order"""
+    found: dict[bytes, Any] = {}
+
+    def one() -> None:
+        word = args.atom().upper()
+        if word not in (b"CHANGEDSINCE", b"VANISHED", b"PARTIAL") or word in found:
+            raise Bad("no such modifier")
+        if word != b"VANISHED":
+            args.space()
+        found[word] = True if word == b"VANISHED" else partial(args) if word == b"PARTIAL" else args.modseq()
+    if not args.list(one) or b"VANISHED" in found and b"CHANGEDSINCE" not in found:
+        raise Bad("no such modifier")
+    return found.get(b"CHANGEDSINCE"), b"VANISHED" in found, found.get(b"PARTIAL")
 
 
 def _items(args: Args) -> tuple[FetchItem, ...]:

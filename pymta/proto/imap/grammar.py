@@ -127,7 +127,7 @@ def _enable(args: Args) -> tuple:
 
 
 def _fetch(args: Args, uid: bool) -> tuple:
-    """SP sequence-set SP items [SP "(" modifiers ")"]  ->  (pairs, items, changed since, with those that vanished)"""
+    """SP sequence-set SP items [SP "(" modifiers ")"]  ->  (pairs, items, changed since, with those that vanished, which part)"""
     args.space()
     pairs = args.set()
     args.space()

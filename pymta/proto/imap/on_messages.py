@@ -43,9 +43,13 @@ def _chosen(session: Session, view: View, command: Command) -> list[int]:
 def fetch(session: Session, command: Command) -> Running:
     view = _selected(session)
     positions = _chosen(session, view, command)
-    items, since, vanished = command.args[1:]
+    items, since, vanished, part = command.args[1:]
     if vanished and not (command.uid and session.qresync):
         return b"BAD VANISHED is for UID FETCH, after ENABLE QRESYNC"
+    if part:
+        if not command.uid:
+            return b"BAD PARTIAL is for UID FETCH"
+        positions = list(part.of(positions))            # before what has not changed is left out: RFC 9394 §3.4
     if any(item.kind == "MODSEQ" for item in items):
         session.enable_condstore()
         yield Job(lambda: view.folder.highestmodseq)        # so that the numbers are there
