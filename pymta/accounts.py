@@ -34,7 +34,8 @@ class Trouble(Exception):
 @dataclass(frozen=True, slots=True)
 class Mailbox:
     """address: canonical, lower case, without extension; uid, gid: never 0; home, maildir: absolute paths;
-    quota: octets the mailbox may hold, 0 for any amount; without: capabilities of IMAP that are switched off, as written."""
+    quota: octets the mailbox may hold, 0 for any amount; without: capabilities of IMAP that are switched off, as written;
+    pop3: which messages POP3 shows (pymta-users(5))."""
 
     address: str
     uid: int
@@ -43,6 +44,7 @@ class Mailbox:
     maildir: str
     quota: int = 0
     without: str = ""
+    pop3: str = "all"
 
 
 class Accounts:
@@ -56,6 +58,7 @@ class Accounts:
         self._delimiters: str = settings["local.extension"]
         self._virtual_home: str = settings["local.virtual_home"]
         self._quota: int = settings["local.quota"]
+        self._pop3: str = settings["pop3.shows"]
         self._own_names = frozenset((settings.host, "localhost"))
         self.local_domains: tuple[str, ...] = tuple(dict.fromkeys((*settings["local.domains"], settings.host, "localhost")))
         self._local = frozenset(self.local_domains)
@@ -165,7 +168,8 @@ class Accounts:
         uid, gid = self._owner(user)
         home = user.home.rstrip("/") or os.path.join(self._virtual_home, domain, user.local)
         quota = self._quota if user.quota_octets is None else user.quota_octets
-        return Mailbox(f"{user.local}@{domain}", uid, gid, home, os.path.join(home, "Maildir"), quota, user.without)
+        return Mailbox(f"{user.local}@{domain}", uid, gid, home, os.path.join(home, "Maildir"), quota, user.without,
+                       user.pop3 or self._pop3)
 
     def _owner(self, user: User) -> tuple[int, int]:
         if user.uid:
@@ -210,7 +214,7 @@ class Accounts:
         if entry.pw_uid == 0 or entry.pw_uid < self._settings["local.first_uid"] or not _is_home(entry.pw_dir):
             return None
         return Mailbox(f"{name}@{self.local_domains[0]}", entry.pw_uid, entry.pw_gid, entry.pw_dir,
-                       os.path.join(entry.pw_dir, "Maildir"), self._quota)
+                       os.path.join(entry.pw_dir, "Maildir"), self._quota, pop3=self._pop3)
 
     def _report(self, users: Users) -> None:
         for number, reason in users.complaints:

@@ -7,7 +7,8 @@ The unique id of a message, the first of these that is 1 to 70 octets of 0x21-0x
     its file name without flags                 the rule; as qmail-pop3d, and Dovecot's %f
     a digest of that                            where the name is longer, or has other octets
 
-Key O, where lines have it, gives the order.  While a Drop is open it holds an flock on pymta-pop3.lock in the Maildir, which
+Key O, where lines have it, gives the order.  Which messages are shown at all is said by the caller: all, unseen, or those of
+the last days (`30d`).  A message's id does not depend on that.  While a Drop is open it holds an flock on pymta-pop3.lock in the Maildir, which
 ends with the process; IMAP sessions and deliveries take no notice of it.  Nothing is removed but by `remove`.
 
 Every function here may wait for the disk: call `open_drop`, `remove` and `close` from a thread.
@@ -20,6 +21,7 @@ import os
 import re
 from dataclasses import dataclass, field
 
+from pymta import clock
 from pymta.formats import uidlist
 from pymta.mailbox import Folder, Gone, MailStore, Message, make
 
@@ -53,7 +55,8 @@ class Drop:
         return self.folder.open_file(message.uid)
 
     def remove(self, indices: tuple[int, ...]) -> int:
-        """Remove messages, durably; how many are still there.  What somebody else has removed counts as removed."""
+        """Remove messages, durably; how many are still there.  What somebody else has removed counts as removed.
+        Raises OSError where the disk refuses: some may be gone, none is for certain."""
         wanted = [self.messages[index].uid for index in indices]
         self.folder.expunge(wanted)
         return sum(self.folder.get(uid) is not None for uid in wanted)
@@ -66,8 +69,9 @@ class Drop:
             self.store.close(self.folder)
 
 
-def open_drop(maildir: str, folders: tuple[str, ...] = ()) -> Drop:
+def open_drop(maildir: str, folders: tuple[str, ...] = (), shows: str = "all") -> Drop:
     """Lock a user's INBOX and take the snapshot.  A Maildir that is not there yet is made, with these folders.
+    shows: "all", "unseen" or a number of days ("30d").
     Raises InUse, OSError, TimeoutError (somebody holds the uidlist)."""
     if not os.path.isdir(os.path.join(maildir, "cur")):
         make(maildir, folders)
@@ -77,7 +81,7 @@ def open_drop(maildir: str, folders: tuple[str, ...] = ()) -> Drop:
         lock = _lock(os.path.join(maildir, LOCK))
         try:
             drop = Drop(store, folder, lock)
-            _fill(drop, os.path.join(os.fsencode(maildir), uidlist.NAME))
+            _fill(drop, os.path.join(os.fsencode(maildir), uidlist.NAME), shows)
             return drop
         except BaseException:
             os.close(lock)
@@ -100,21 +104,25 @@ def _lock(path: str) -> int:
     return fd
 
 
-def _fill(drop: Drop, list_path: bytes) -> None:
+def _fill(drop: Drop, list_path: bytes, shows: str) -> None:
     messages = list(drop.folder.messages)
     form, keys = _uidlist_keys(list_path)
     if any(b"O" in key for key in keys.values()):
         messages.sort(key=lambda message: (_order(keys.get(message.uid, b"")), message.uid))
+    since = clock.now() - int(shows[:-1]) * 86400 if shows.endswith("d") else 0.0
     taken: set[bytes] = set()
     for message in messages:
         try:
-            size = message.vsize
+            hidden = shows == "unseen" and "\\Seen" in message.flags or since and message.internaldate < since
+            size = 0 if hidden else message.vsize
         except (Gone, OSError):
             continue                                    # it has just gone, or cannot be read: it is not in this drop
         uid = unique_id(message.base, message.uid, drop.folder.uidvalidity, _key(keys.get(message.uid, b""), b"P"), form)
         if uid in taken:
             uid = digest(message.base)
         taken.add(uid)
+        if hidden:
+            continue
         drop.messages.append(message)
         drop.sizes.append(size)
         drop.uids.append(uid)

@@ -13,6 +13,7 @@ from typing import Any, Callable, Iterable, Mapping
 
 from pymta import hostname
 from pymta.formats import conf
+from pymta.formats.users import is_shown
 
 DEFAULT_ETC = "/etc/pymta"
 
@@ -151,6 +152,13 @@ def host_port(value: str) -> tuple[str, int] | None:
     if not colon or not port.isdecimal() or not 0 < int(port) < 65536 or not host:
         raise ValueError("not HOST:PORT; write mail.example.net:587 or [2001:db8::1]:25")
     return host.strip("[]"), int(port)
+
+
+def shown(value: str) -> str:
+    """Which messages POP3 shows."""
+    if not is_shown(value):
+        raise ValueError("write all, unseen or a number of days, as 30d")
+    return value
 
 
 def listen(value: str) -> tuple[tuple[str, int], ...]:
@@ -330,6 +338,9 @@ SETTINGS: tuple[Setting, ...] = (
             "Processes that share the listening sockets.  Where all mailboxes belong to one uid, each of them counts imap.sessions_per_user for itself."),
     Setting("pop3.listen", listen, "[::]:110", ("pymta-pop3d",), "Where to serve POP3, with STLS."),
     Setting("pop3.listen_tls", listen, "[::]:995", ("pymta-pop3d",), "Where to serve POP3 with TLS from the first byte."),
+    Setting("pop3.shows", shown, "all", ("pymta-pop3d",),
+            "Which messages of INBOX are shown, where the user's line in the users file does not say: all, unseen (those that no program has "
+            "marked as read), or 30d (those that came in the last 30 days).  The others stay, for IMAP."),
     Setting("pop3.sessions_max", positive, "2000", ("pymta-pop3d",), "Sessions at a time in all."),
     Setting("pop3.idle_max", duration, "10m", ("pymta-pop3d",), "A session that says nothing for this long is closed (RFC 1939 §3)."),
     Setting("pop3.workers", positive, "1", ("pymta-pop3d",), "Processes that share the listening sockets."),

@@ -89,12 +89,12 @@ class Stage:
         self.context = ssl.create_default_context()
         authority.configure_trust(self.context)
 
-    def user(self, name: str, password: str, home: Path | None = None) -> Path:
-        """Make (or change) name@example.test; its Maildir, which is made when it is first used."""
+    def user(self, name: str, password: str, home: Path | None = None, options: str = "") -> Path:
+        """Make (or change) name@example.test, with options of its line; its Maildir, which is made when it is first used."""
         address = f"{name}@example.test"
         home = home or self.mail / "example.test" / name
         old = (self.etc / "users").read_text().split("\n") if (self.etc / "users").exists() else []
-        lines = [line for line in old if line and line.partition(":")[0] != address] + [f"{address}:::{home}"]
+        lines = [line for line in old if line and line.partition(":")[0] != address] + [f"{address}:::{home}" + (f":{options}" if options else "")]
         self._put("users", "\n".join(lines).encode() + b"\n", 0o644)
         self.passwords[address] = quick_hash(password)
         data = b""

@@ -7,13 +7,14 @@
     uid     = number / account            ; never 0.  Empty: local.virtual_uid
     gid     = number / group              ; empty: the group of uid
     home    = absolute path               ; empty: local.virtual_home/DOMAIN/USER.  The mailbox is home/Maildir
-    option  = ":quota=" size / ":without=" names
+    option  = ":quota=" size / ":without=" names / ":pop3=" shown          ; each once
     size    = number ["K" / "M" / "G"]    ; what the mailbox may hold, 0 for any amount.  Without it: local.quota
     names   = name *("," name)            ; capabilities of IMAP that are not offered
+    shown   = "all" / "unseen" / 1*5DIGIT "d"    ; which messages of INBOX POP3 shows.  Without it: pop3.shows
 
     alice@example.test
     bob@example.test:1005:1005:/srv/mail/bob       # a mailbox of his own uid
-    carol@example.test:quota=2G
+    carol@example.test:quota=2G:pop3=30d
     dave@example.test:without=UIDONLY,QRESYNC
 
 A line's name is all a user needs.  The domain of a line is one of ours (a virtual domain).  Names are compared without regard
@@ -37,7 +38,7 @@ NAME_MAX_OCTETS = 64
 
 @dataclass(frozen=True, slots=True)
 class User:
-    """local, domain: lower case, domain empty for a user of every local domain; uid, gid, home, quota, without: as written, "" if not."""
+    """local, domain: lower case, domain empty for a user of every local domain; uid, gid, home, quota, without, pop3: as written, "" if not."""
 
     local: str
     domain: str
@@ -47,6 +48,7 @@ class User:
     number: int                                             # of the line
     quota: str = ""
     without: str = ""
+    pop3: str = ""
 
     @property
     def quota_octets(self) -> int | None:
@@ -102,6 +104,8 @@ def encode(user: User) -> bytes:
         fields.append(f"quota={user.quota}")
     if user.without:
         fields.append(f"without={user.without}")
+    if user.pop3:
+        fields.append(f"pop3={user.pop3}")
     return ":".join(fields).encode("utf-8", "surrogateescape") + b"\n"
 
 
@@ -136,11 +140,14 @@ def _user(line: str, number: int) -> User:
         _octets(options["quota"])
     if "without" in options and not _NAMES(options["without"]):
         raise ValueError(f"without {clean(options['without'])}: not names of capabilities; write without=UIDONLY,QRESYNC")
-    return User(local, domain, uid, gid, home, number, options.get("quota", ""), options.get("without", ""))
+    if "pop3" in options and not is_shown(options["pop3"]):
+        raise ValueError(f"pop3 {clean(options['pop3'])}: not what POP3 may show; write pop3=all, pop3=unseen or pop3=30d")
+    return User(local, domain, uid, gid, home, number, options.get("quota", ""), options.get("without", ""), options.get("pop3", ""))
 
 
-_OPTION = re.compile(r"(.*):(quota|without)=([^:]*)", re.DOTALL).fullmatch
+_OPTION = re.compile(r"(.*):(quota|without|pop3)=([^:]*)", re.DOTALL).fullmatch
 _NAMES = re.compile(r"[A-Za-z0-9=+-]{1,40}(?:,[A-Za-z0-9=+-]{1,40}){0,99}", re.ASCII).fullmatch
+_SHOWN = re.compile(r"all|unseen|[0-9]{1,5}d", re.ASCII).fullmatch
 _UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30}
 
 
@@ -149,6 +156,11 @@ def _octets(quota: str) -> int:
     if not digits.isascii() or not digits.isdigit() or len(digits) > 15 or quota[len(digits):] not in _UNITS:
         raise ValueError(f"quota {clean(quota)}: not a size; write quota=500M")
     return int(digits) * _UNITS[quota[len(digits):]]
+
+
+def is_shown(text: str) -> bool:
+    """Whether this says which messages POP3 shows: all, those without \\Seen, those of the last days."""
+    return _SHOWN(text) is not None
 
 
 _SAFE = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789!#$%&'*=?^_`{|}~.+-")

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pymta import auth, log, serve, sessions, settings
 from pymta.accounts import Mailbox
 from pymta.drop import Drop, Gone, InUse, open_drop
+from pymta.message.surrogate import surrogate
 from pymta.proto import pop3
 from pymta.wire import Session, Wire
 
@@ -71,8 +72,8 @@ class Pop3Session(Session):
         server = self._server
         while not self._busy and (event := server.next_event()) is not None:
             match event:
-                case pop3.Retrieve(index):
-                    self._retrieve(index, event)
+                case pop3.Retrieve():
+                    self._retrieve(event)
                 case pop3.Login(name, password):
                     self.begin(self._log_in(name, password))
                 case pop3.Commit(indices):
@@ -84,10 +85,12 @@ class Pop3Session(Session):
         self._say()
 
     def _say(self) -> None:
+        if self._server.ended:
+            self._close_drop()                          # before the last word: the client may come again at once
         self.wire.send(self._server.take())
         self._ready_octets = 0
         if self._server.ended:
-            self.wire.close()
+            self.wire.close(linger=True)                # commands may stand behind the one that ended it
         else:
             self.wire.deadline(self._idle_max_s if self._name else min(_LOGIN_S, self._idle_max_s))
 
@@ -150,7 +153,8 @@ class Pop3Session(Session):
     async def _log_in_apart(self, name: str, password: str) -> None:
         """Where the password is right, the session goes on in a process of the mailbox's uid, and here octets are passed on."""
         assert self._passwords is not None
-        facts: sessions.Facts = {"listener": self.wire.listener, "peer": list(self.wire.peer), "tls": self.wire.tls_version}
+        facts: sessions.Facts = {"listener": self.wire.listener, "peer": list(self.wire.peer), "tls": self.wire.tls_version,
+                                 "utf8": self._server.utf8}
         found = await self._passwords.open_session(name, password, peer=self._client, service="pop3", facts=facts)
         if found is None:
             self._server.refused(b"AUTH", b"wrong name or password")
@@ -168,7 +172,7 @@ class Pop3Session(Session):
         """Answer a login that was right with the drop, or with why it cannot be had."""
         who = f"<{mailbox.address}>"
         try:
-            self._drop = await asyncio.to_thread(open_drop, mailbox.maildir, self._folders)
+            self._drop = await asyncio.to_thread(open_drop, mailbox.maildir, self._folders, mailbox.pop3)
         except InUse:
             self._server.refused(b"IN-USE", b"another POP3 session has this mailbox; try again when it has ended")
         except OSError as error:                        # TimeoutError is one too
@@ -179,10 +183,10 @@ class Pop3Session(Session):
             log.event("login", service=self._service, user=who, client=self._client, tls=tls or self.wire.tls_version)
             self._server.logged_in(self._drop.sizes, self._drop.uids)
 
-    def _retrieve(self, index: int, event: pop3.Retrieve) -> None:
+    def _retrieve(self, event: pop3.Retrieve) -> None:
         assert self._drop is not None
         try:
-            fd = self._drop.open_file(index)
+            fd = self._drop.open_file(event.index)
         except Gone:
             self._server.gone()
             return
@@ -198,7 +202,10 @@ class Pop3Session(Session):
             log.event("trouble", user=f"<{self._name}>", what="cannot read a message", why=error.strerror or str(error))
             self._server.unreadable()
             return
-        if len(octets) > _WHOLE_OCTETS:
+        whole = len(octets) <= _WHOLE_OCTETS
+        if not event.utf8:
+            octets = surrogate(octets)
+        if not whole:
             self.begin(self._stream(fd, octets, event.lines))
             return
         os.close(fd)
@@ -233,16 +240,20 @@ class Pop3Session(Session):
         self._server.end_message()
 
     async def _commit(self, indices: tuple[int, ...]) -> None:
-        assert self._drop is not None
+        drop, self._drop = self._drop, None
+        assert drop is not None
+        left = 0
         try:
-            left = await asyncio.to_thread(self._drop.remove, indices)
+            if indices:
+                left = await asyncio.to_thread(drop.remove, indices)
+                if left < len(indices):
+                    log.event("expunge", user=f"<{self._name}>", service="pop3", count=len(indices) - left)
         except OSError as error:
             log.event("trouble", user=f"<{self._name}>", what="cannot remove messages", why=error.strerror or str(error))
             left = len(indices)
-        if left < len(indices):
-            log.event("expunge", user=f"<{self._name}>", service="pop3", count=len(indices) - left)
-        self._close_drop()                              # before the answer: the client may come again at once
-        self._server.committed(left)
+        finally:
+            await asyncio.to_thread(drop.close)
+        self._server.committed(removed=left == 0)
 
 
 def _plain_allowed(client: str, networks: tuple) -> bool:
@@ -270,7 +281,8 @@ def _open(worker: serve.Worker, apart: bool) -> Callable[[Wire], Session]:
 def _open_apart(process: sessions.Process, mailbox: Mailbox) -> Callable[[Wire, sessions.Facts], Session]:
     """What the process of a mailbox makes of each session it is given."""
     def session(wire: Wire, facts: sessions.Facts) -> Session:
-        session = Pop3Session(wire, process.settings, pop3.Pop3Server.handed_over(), None, service=wire.listener, client=wire.peer[0])
+        server = pop3.Pop3Server.handed_over(utf8=bool(facts["utf8"]))
+        session = Pop3Session(wire, process.settings, server, None, service=wire.listener, client=wire.peer[0])
         session.begin(session.open(mailbox, facts["tls"] or "none"))
         return session
     return session

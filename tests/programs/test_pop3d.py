@@ -227,6 +227,72 @@ def test_a_big_message_goes_through_whole(stage):
         assert len(pop.top(1, 39999)[1]) == 40001
 
 
+@pytest.mark.parametrize("shows, seen", [("all", "123"), ("unseen", "3"), ("30d", "23"), ("0d", "")])
+def test_what_is_shown_is_said_per_account(stage, shows, seen):
+    """pymta-users(5), pop3=: and a message's id is the same whatever is shown."""
+    user = f"shown{shows}"
+    maildir = stage.user(user, "pw", options=f"pop3={shows}")
+    stage.fill(maildir, {f"cur/{name(1, letter('1'))}:2,S": letter("1"), f"cur/{name(2, letter('2'))}:2,FS": letter("2"), f"new/{name(3, letter('3'))}": letter("3")})
+    os.utime(maildir / "cur" / f"{name(1, letter('1'))}:2,S", (time.time() - 31 * 86400,) * 2)
+    with client(stage, user) as pop:
+        assert [line.split()[1].decode() for line in pop.uidl()[1]] == [name(int(n), letter(n)) for n in seen]
+        assert pop.stat()[0] == len(seen)
+        for number, n in enumerate(seen, 1):
+            assert f"Subject: {n}".encode() in pop.retr(number)[1]
+            pop.dele(number)
+        pop.quit()
+    assert files(maildir) == [name(n, letter(str(n))) for n in (1, 2, 3) if str(n) not in seen]
+
+
+def test_the_last_word_arrives_whatever_stands_behind_the_end(stage, box):
+    """Closing over unread octets would make the kernel send a reset, which takes the last answer with it."""
+    user, _ = box
+    with client(stage, user) as pop:
+        pop.dele(1)
+        pop.sock.sendall(b"QUIT\r\n" + b"NOOP\r\n" * 20000)
+        time.sleep(0.2)                                 # so that a reset would be here before we read
+        assert pop.file.readline() == b"+OK bye\r\n" and pop.file.read() == b""
+    with client(stage, user) as pop:                    # and the drop was free at once
+        assert pop.stat()[0] == 2
+
+
+def test_quit_where_the_disk_refuses_is_an_error_and_nothing_is_lost(stage, box):
+    """RFC 1939 §6: what could not be removed is there the next time."""
+    user, maildir = box
+    limbo = maildir / "pymta-limbo"
+    with client(stage, user) as pop:
+        limbo.write_bytes(b"")                          # a file where the directory should be
+        pop.dele(1)
+        pop.dele(2)
+        with pytest.raises(poplib.error_proto, match=r"-ERR \[SYS/TEMP\] some deleted messages were not removed"):
+            pop.quit()
+    assert len(files(maildir)) == 3
+    limbo.unlink()
+    with client(stage, user) as pop:
+        assert pop.stat()[0] == 3
+        pop.dele(1)
+        assert pop.quit().startswith(b"+OK")
+    assert len(files(maildir)) == 2
+
+
+def test_a_big_internationalised_message(stage):
+    """Read and sent in pieces; only its header changes, and with UTF8 not even that (RFC 6856, RFC 6858)."""
+    maildir = stage.user("grande", "pw")
+    body = "".join(f"zeile {n} äöü\n" for n in range(40000)).encode()
+    octets = "From: Jürgen <jürgen@client.example>\nSubject: groß\n\n".encode() + body
+    stage.fill(maildir, {f"new/{name(1, octets)}": octets})
+    with client(stage, "grande") as pop:
+        shown = b"\n".join(pop.retr(1)[1]) + b"\n"
+    header, _, rest = shown.partition(b"\n\n")
+    assert header.isascii() and header.endswith(b"Subject: =?utf-8?B?Z3Jvw58=?=") and rest == body
+    pop = poplib.POP3("127.0.0.1", stage.ports["pop3"], timeout=30)
+    pop.utf8()
+    pop.user("grande")
+    pop.pass_("pw")
+    assert b"\n".join(pop.retr(1)[1]) + b"\n" == octets
+    pop.quit()
+
+
 def test_a_thousand_pipelined_commands(stage, box):
     user, _ = box
     with client(stage, user) as pop:

@@ -3,6 +3,7 @@ import itertools
 
 import pytest
 
+from pymta.message.surrogate import surrogate
 from pymta.proto import pop3
 from tests.daemons import Stage
 from tests.sessions import runner
@@ -13,7 +14,13 @@ MAIL = {
     "cur/1000000002.M1P1Q2.mail,S=29,W=35:2,": b"Subject: dots\n\n.\n..\n.dot\nend\n",
     "new/1000000003.M1P1Q3.mail,S=31,W=39": b"Subject: lines\nX: y\n\n1\n2\n3\n4\n5\n",
 }
+INTERNATIONAL = {"new/1000000004.M1P1Q4.mail,S=63,W=67": "From: Jürgen <jürgen@client.example>\nSubject: grüße\n\nhallo\n".encode()}
 NAMES = ("alice", "alice@example.test")
+
+
+def mail(transcript: runner.Transcript) -> dict[str, bytes]:
+    """What alice has; a fourth with `@ mail international`."""
+    return MAIL | INTERNATIONAL if transcript.option("mail") == "international" else MAIL
 
 
 def bases(path: str) -> str:
@@ -24,7 +31,8 @@ class Engine:
     """What pymta-pop3d is to the engine, without disk and sockets."""
 
     def __init__(self, transcript: runner.Transcript) -> None:
-        self.mail = dict(MAIL)
+        self.mail = dict(mail(transcript))
+        self.drop = dict(self.mail)
         tls = transcript.option("listener") == "pop3s"
         self.server = pop3.Pop3Server(tls=tls, stls=not tls and transcript.option("certificate") != "no",
                                       login=tls or transcript.option("clear") != "no")
@@ -39,15 +47,16 @@ class Engine:
         while (event := self.server.next_event()) is not None:
             match event:
                 case pop3.Login(name, password) if name.lower() in NAMES and password == "correct horse":
-                    self.server.logged_in([pop3.wire_octets(octets) for octets in MAIL.values()], [bases(path).encode() for path in MAIL])
+                    self.server.logged_in([pop3.wire_octets(octets) for octets in self.drop.values()], [bases(path).encode() for path in self.drop])
                 case pop3.Login():
                     self.server.refused(b"AUTH", b"wrong name or password")
-                case pop3.Retrieve(index):
-                    self.server.message(list(MAIL.values())[index])
+                case pop3.Retrieve(index, _, utf8):
+                    octets = list(self.drop.values())[index]
+                    self.server.message(octets if utf8 else surrogate(octets))
                 case pop3.Commit(indices):
                     for index in indices:
-                        del self.mail[list(MAIL)[index]]
-                    self.server.committed(0)
+                        del self.mail[list(self.drop)[index]]
+                    self.server.committed(removed=True)
 
     def take(self) -> bytes:
         said, self.said = self.said, b""
@@ -99,7 +108,7 @@ def daemons():
 def test_program(transcript, daemons):
     stage = daemons.get(transcript)
     maildir = stage.user("alice", "correct horse", stage.mail / f"home{next(daemons.homes)}")
-    stage.fill(maildir, MAIL)
+    stage.fill(maildir, mail(transcript))
     listener = transcript.option("listener", "pop3")
     with runner.SocketPeer("127.0.0.1", stage.ports[listener], tls=stage.context, at_once=listener == "pop3s") as peer:
         if any(name == "login" for name, _ in transcript.options):

@@ -4,6 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pymta.proto import pop3
+from pymta.proto.pop3 import commands
 
 MESSAGES = [b"Subject: one\n\nhello\n", b".\n..\n\n.x", b""]
 
@@ -23,7 +24,7 @@ def session(chunks, *, messages=MESSAGES, **options) -> tuple[list, bytes]:
                 case pop3.Retrieve(index):
                     server.message(messages[index])
                 case pop3.Commit():
-                    server.committed(0)
+                    server.committed(removed=True)
                 case pop3.StartTls():
                     server.secured(login=True)
         said += server.take()
@@ -38,7 +39,8 @@ def one_by_one(octets: bytes) -> list[bytes]:
 
 COMMANDS = st.sampled_from([b"USER a", b"PASS b", b"STAT", b"LIST", b"LIST 1", b"UIDL", b"RETR 1", b"RETR 2", b"TOP 1 0", b"TOP 2 1", b"DELE 1",
                             b"DELE 3", b"RSET", b"NOOP", b"CAPA", b"AUTH PLAIN AGEAYg==", b"AUTH PLAIN", b"AGEAYg==", b"*", b"AUTH", b"x" * 1100,
-                            b"y" * 13000, b"RETR 99", b"QUIT", b"STLS"])
+                            b"y" * 13000, b"RETR 99", b"QUIT", b"STLS", b"UTF8", b"LANG", b"LANG *", b"LANG en", b"LANG xx", b"AUTH LOGIN",
+                            b"AUTH LOGIN YQ==", b"Yg=="])
 
 
 @given(st.lists(COMMANDS | st.binary(max_size=20), max_size=12), st.data())
@@ -57,6 +59,39 @@ def test_a_peer_can_cause_nothing_but_err(chunks, tls, stls, login):
     assert said.endswith(b"\r\n") and said.count(b"\n") == said.count(b"\r\n")
     if not login and not tls:
         assert not any(isinstance(event, pop3.Retrieve | pop3.Commit) for event in events) or any(isinstance(e, pop3.StartTls) for e in events)
+
+
+# A session is brought into a state, then hears anything at all; each event gets any of the answers it can have.
+STATES = {"AUTHORIZATION": b"", "NAMED": b"USER a\r\n", "SASL": b"AUTH LOGIN\r\n", "SASL half way": b"AUTH LOGIN YQ==\r\n",
+          "TRANSACTION": b"USER a\r\nPASS b\r\n", "deleted": b"USER a\r\nPASS b\r\nDELE 1\r\n"}
+ANSWERS = {
+    pop3.Login: [lambda s: s.logged_in([7, 8, 0], [b"x", b"y", b"z"]), lambda s: s.refused(b"AUTH", b"no"), lambda s: s.refused(b"IN-USE", b"busy")],
+    pop3.Retrieve: [lambda s: s.message(MESSAGES[s.wanted[0]]), lambda s: s.gone(), lambda s: s.unreadable()],
+    pop3.Commit: [lambda s: s.committed(removed=True), lambda s: s.committed(removed=False)],
+    pop3.StartTls: [lambda s: s.secured(login=True)]}
+
+
+@pytest.mark.parametrize("state", STATES)
+@given(said=st.lists(COMMANDS.map(lambda line: line + b"\r\n") | st.binary(max_size=30), max_size=12), answers=st.lists(st.integers(0, 2), max_size=12))
+def test_anything_in_every_state(state, said, answers):
+    """Always whole lines, never an exception, and an end that is one."""
+    server = pop3.Pop3Server(tls=False, stls=True, login=True)
+    server.feed(STATES[state])
+    if isinstance(server.next_event(), pop3.Login):
+        server.logged_in([7, 8, 0], [b"x", b"y", b"z"])
+        assert server.next_event() is None
+    assert server.state == {"SASL half way": "SASL", "deleted": "TRANSACTION"}.get(state, state)
+    heard = server.take()
+    for chunk in said:
+        server.feed(chunk)
+        while (event := server.next_event()) is not None:
+            possible = ANSWERS[type(event)]
+            possible[(answers.pop() if answers else 0) % len(possible)](server)
+        heard += server.take()
+    assert all(line.endswith(b"\r\n") for line in heard.splitlines(keepends=True)) and heard.startswith(b"+OK POP3 server ready\r\n")
+    if server.ended:
+        server.feed(b"NOOP\r\nUSER a\r\n")
+        assert server.next_event() is None and server.take() == b""
 
 
 def test_a_line_without_end_takes_no_memory():
@@ -108,9 +143,9 @@ def test_quit_commits_what_was_deleted_and_says_how_it_went():
     server.next_event()
     server.logged_in([5, 6, 7], [b"x", b"y", b"z"])
     assert server.next_event() == pop3.Commit((0, 2))
-    server.committed(1)
+    server.committed(removed=False)
     assert server.ended and server.next_event() is None
-    assert server.take().endswith(b"-ERR [SYS/TEMP] 1 messages were not removed\r\n")
+    assert server.take().endswith(b"-ERR [SYS/TEMP] some deleted messages were not removed; they will be seen again\r\n")
 
 
 def test_bye_commits_nothing():
@@ -129,7 +164,7 @@ def test_no_password_in_a_repr():
 
 
 def test_every_command_of_the_table_has_its_function():
-    assert set(pop3._DO) == pop3.COMMANDS
+    assert set(commands.DO) == pop3.COMMANDS
 
 
 # ---- the wire form ----------------------------------------------------------------------------------------------------

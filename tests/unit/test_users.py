@@ -18,12 +18,15 @@ ROWS = [
     (b"bob@example.test:1005:1006:/srv/a:b:quota=0 # any", User("bob", "example.test", "1005", "1006", "/srv/a:b", 1, "0")),
     (b"carol:without=MOVE,STATUS=SIZE:quota=1G", User("carol", "", "", "", "", 1, "1G", "MOVE,STATUS=SIZE")),
     (b"carol:5:5:/srv/a:b:quota=1G:without=LITERAL+", User("carol", "", "5", "5", "/srv/a:b", 1, "1G", "LITERAL+")),
+    (b"carol:quota=20G:pop3= 30d ", User("carol", "", "", "", "", 1, "20G", "", "30d")),
+    (b"carol:::/srv/c:pop3=unseen:quota=1", User("carol", "", "", "", "/srv/c", 1, "1", "", "unseen")),
     (b"carol:::quota=20G", User("carol", "", "", "", "", 1, "20G")),
     (b"mary-ann+x@example.test\r", User("mary-ann+x", "example.test", "", "", "", 1)),
 ]
 BAD = [b"@example.test", b"alice@", b"a b@example.test", b"../x@example.test", b"a/b@example.test", b".hidden@example.test", b"-x@example.test",
        b"alice@exa mple", b"alice@a/b", b"alice@..", b"x" * 65 + b"@example.test", b"al\x00ice@example.test", b"a:0", b"a:root", b"a:00", b"a::0",
-       b"a:5:5:relative", b"a:::/srv/../etc", b"a:4294967295", b"a:-1", b"a:quota=", b"a:quota=x", b"a:quota=-5", b"a:quota=5T", b"a:quota=1:/home/a", b"a:quota=9999999999999999", b"a:without=", b"a:without=MO VE", b"a:quota=1:quota=2", b"a:x y", b"\xff\xfe", "jürgen".encode(), b"a:1 2"]
+       b"a:5:5:relative", b"a:::/srv/../etc", b"a:4294967295", b"a:-1", b"a:quota=", b"a:quota=x", b"a:quota=-5", b"a:quota=5T", b"a:quota=1:/home/a", b"a:quota=9999999999999999", b"a:without=", b"a:without=MO VE", b"a:quota=1:quota=2",
+       b"a:pop3=", b"a:pop3=new", b"a:pop3=-1d", b"a:pop3=all:pop3=all", "a:pop3=٣d".encode(), b"a:x y", b"\xff\xfe", "jürgen".encode(), b"a:1 2"]
 
 
 @pytest.mark.parametrize("line, user", ROWS)
