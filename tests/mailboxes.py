@@ -11,6 +11,7 @@ from pymta.mailbox import Changes, Gone, MailboxExists, NameRefused, NoSuchMailb
 
 SPECIAL_USE = {name: "\\" + name for name in ("Drafts", "Sent", "Junk", "Trash", "Archive")}
 _uidvalidity = itertools.count(1000)
+_emailid = itertools.count(1)
 
 
 class Message:
@@ -23,6 +24,8 @@ class Message:
         self.modseq = 0
         self.folder: Folder
         self.expunged = False
+        self.savedate = 1_600_000_000.0
+        self.emailid = b"M%d" % next(_emailid)
         self.vsize = len(data.replace(b"\r\n", b"\n").replace(b"\n", b"\r\n"))
 
 
@@ -30,6 +33,7 @@ class Folder:
     def __init__(self, name: str) -> None:
         self.name = name
         self.uidvalidity = next(_uidvalidity)
+        self.guid = b"%032x" % self.uidvalidity
         self.uidnext = 1
         self.vanished = False
         self.version = 0
@@ -108,7 +112,10 @@ class Folder:
 
     def copy(self, uids: Iterable[int], target: Folder, by: object = None) -> list[tuple[int, int]]:
         found = [message for message in map(self.get, sorted(uids)) if message is not None]
-        return [(message.uid, target.append(message.data, message.flags, message.internaldate, by)) for message in found]
+        pairs = [(message.uid, target.append(message.data, message.flags, message.internaldate, by)) for message in found]
+        for message, (_, uid) in zip(found, pairs):
+            target.get(uid).emailid = message.emailid                    # type: ignore[union-attr]
+        return pairs
 
     def move(self, uids: Iterable[int], target: Folder, by: object = None) -> list[tuple[int, int]]:
         pairs = self.copy(uids, target, by)
@@ -248,5 +255,5 @@ class Store:
         folder.sync()
         messages = folder.messages
         return Status(len(messages), sum(one.new for one in messages), sum("\\Seen" not in one.flags for one in messages),
-                      sum("\\Deleted" in one.flags for one in messages), folder.uidnext, folder.uidvalidity, b"0" * 32,
+                      sum("\\Deleted" in one.flags for one in messages), folder.uidnext, folder.uidvalidity, folder.guid,
                       sum(one.vsize for one in messages))

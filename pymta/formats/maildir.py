@@ -1,7 +1,8 @@
 """maildir: names of messages and folders in a Maildir.                                       pymta-maildir(5)
 
     name   = base [":2," *letter ["," rest]]            ; letters in ASCII order: DFRST, then keywords a-z
-    base   = seconds "." unique "." host *("," key "=" value)      ; S octets on disk, W octets with CRLF; foreign ones look otherwise
+    base   = seconds "." unique "." host *("," key "=" value)      ; S octets on disk, W octets with CRLF, E EMAILID of what was copied;
+                                                        ; foreign ones look otherwise
     folder = "." name-in-modified-UTF-7                 ; Maildir++: levels parted by ".", all beside each other in the root
 
     1795451102.M44310P20022Q3.mail,S=1834,W=1880:2,FSa
@@ -17,9 +18,10 @@ import itertools
 import os
 import re
 import socket
-from base64 import b64decode, b64encode
+from base64 import b64decode, b64encode, urlsafe_b64encode
 from binascii import Error as Base64Error
 from collections.abc import Iterable
+from hashlib import blake2b
 
 from pymta import clock
 
@@ -30,6 +32,8 @@ SUBDIRS = (b"tmp", b"new", b"cur")
 
 _SIZE = re.compile(rb",S=(\d{1,19})(?=[,:]|\Z)")
 _VSIZE = re.compile(rb",W=(\d{1,19})(?=[,:]|\Z)")
+_EMAILID = re.compile(rb",E=([A-Za-z0-9_-]{1,64})(?=[,:]|\Z)")
+_SECONDS = re.compile(rb"(\d{9,10})\.")
 _ORDER = re.compile(rb"(\d{1,19})(?:\.[^.]*?M(\d{1,9}))?")
 
 
@@ -63,6 +67,18 @@ def vsize_of(base: bytes) -> int | None:
     return int(found[1]) if found else None
 
 
+def emailid_of(base: bytes) -> bytes:
+    """What names the same octets wherever they are copied or moved to: the key E of a copy, made from the name of an original.  RFC 8474 §5.1"""
+    found = _EMAILID.search(base)
+    return found[1] if found else b"M" + urlsafe_b64encode(blake2b(base, digest_size=12).digest())
+
+
+def saved_at(base: bytes) -> int | None:
+    """When the message came into its mailbox, in seconds since 1970, where the name begins with a time."""
+    found = _SECONDS.match(base)
+    return int(found[1]) if found else None
+
+
 def order_of(base: bytes) -> tuple[int, int, bytes]:
     """Sort key in which new messages get their UIDs: seconds and microseconds as numbers, then the name."""
     found = _ORDER.match(base)
@@ -73,11 +89,13 @@ _counter = itertools.count(1)
 _host = re.sub(rb"[/:,\s]", lambda found: b"\\%03o" % found[0][0], os.fsencode(socket.gethostname()))[:64] or b"localhost"
 
 
-def new_base(size: int, vsize: int | None) -> bytes:
-    """A base nobody else draws: time, pid and a counter.  vsize: None where nobody has counted."""
+def new_base(size: int, vsize: int | None, emailid: bytes = b"") -> bytes:
+    """A base nobody else draws: time, pid and a counter.  vsize: None where nobody has counted; emailid: of what is copied."""
     seconds, micros = divmod(int(clock.now() * 1e6), 1_000_000)
     base = b"%d.M%06dP%dQ%d.%s,S=%d" % (seconds, micros, os.getpid(), next(_counter), _host, size)
-    return base if vsize is None else b"%s,W=%d" % (base, vsize)
+    if vsize is not None:
+        base += b",W=%d" % vsize
+    return b"%s,E=%s" % (base, emailid) if emailid else base
 
 
 def vsize_of_data(data: bytes) -> int:

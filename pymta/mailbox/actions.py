@@ -165,7 +165,7 @@ def _link_all(folder: Folder, messages: list[Message], target: Folder) \
 def _named(message: Message, flags: tuple[set[int], list[str]]) -> tuple[bytes, tuple[bool, bytes], bytes]:
     """(base, place, keys) a copy of message gets."""
     letters, overflow = flags
-    base = maildir.new_base(message.size, message.known_vsize)
+    base = maildir.new_base(message.size, message.known_vsize, message.emailid)
     return base, _place_for(base, letters), uidlist.with_key(b"", b"K", overflow_value(overflow))
 
 

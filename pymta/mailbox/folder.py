@@ -285,6 +285,8 @@ class Folder:
                 if self.uidlist.list is None:
                     with self.lock:
                         self.sync_locked()
+                if not self.guid:
+                    tidying.give_guid(self)
             except BaseException:
                 self.close()
                 raise

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from pymta.formats import uidlist
-from pymta.formats.maildir import size_of, vsize_of
+from pymta.formats.maildir import emailid_of, saved_at, size_of, vsize_of
 
 if TYPE_CHECKING:
     from pymta.mailbox.folder import Folder
@@ -102,6 +102,18 @@ class Message:
         except AttributeError:
             self._internaldate = self.folder.stat(self).st_mtime
             return self._internaldate
+
+    @property
+    def savedate(self) -> float:
+        """When it came into this mailbox: seconds since 1970.  The time in its name; the internal date where a foreign name has none,
+        for the file's ctime moves with each flag.  Raises Gone."""
+        seconds = saved_at(self.base)
+        return self.internaldate if seconds is None else seconds
+
+    @property
+    def emailid(self) -> bytes:
+        """RFC 8474 §5.1"""
+        return emailid_of(self.base)
 
     @property
     def guid(self) -> bytes:

@@ -42,6 +42,17 @@ def write_counted(folder: Folder) -> None:
     folder.sizes_counted.clear()
 
 
+def give_guid(folder: Folder) -> None:
+    """A mailbox whose uidlist has no GUID gets one, if it can be written: clients know it by that."""
+    try:
+        with locked(folder):
+            assert folder.uidlist.list is not None
+            if not folder.guid:
+                folder.uidlist.rewrite()
+    except OSError as error:
+        log.event("trouble", mailbox=folder.directory, why=f"no GUID: {error}")
+
+
 def rewrite_uidlist(folder: Folder) -> None:
     """Under the lock: write the uidlist whole, without entries whose files are gone for certain."""
     assert folder.uidlist.list is not None

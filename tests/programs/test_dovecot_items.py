@@ -1,11 +1,13 @@
-"""The same Maildir, the same commands, to us and to Dovecot: BINARY."""
+"""The same Maildir, the same commands, to us and to Dovecot: BINARY, SAVEDATE."""
 from __future__ import annotations
 
+import imaplib
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 from pymta import mailbox
-from pymta.mailbox import store as store_module
+from pymta.mailbox import opened
 from tests.dovecot import Dovecot, directory, needs_dovecot
 from tests.imapengine import Conversation
 from tests.programs.test_dovecot_imap import lines_of, rows
@@ -33,8 +35,8 @@ def us(path: str) -> Iterator[Conversation]:
     finally:
         assert talk.session is not None
         talk.session.close()
-        store_module._folders.clear()
-        store_module._statuses.clear()
+        opened.folders.clear()
+        opened.statuses.clear()
 
 
 def fetched(talk: Conversation, what: str) -> dict:
@@ -97,3 +99,24 @@ def test_a_literal8_is_kept_the_same() -> None:
             theirs = fetched_by(dovecot, "1:2 (BINARY.PEEK[1])")
     assert theirs[1] == theirs[2] == {b"BINARY[1]": data.partition(b"\r\n\r\n")[2]} and ours[1][b"BINARY[1]"] == ours[2][b"BINARY[1]"]
     assert ours[1][b"BODYSTRUCTURE"][5] == ours[2][b"BODYSTRUCTURE"][5] == b"base64"
+
+
+def test_the_save_date_is_that_of_dovecot() -> None:
+    """Dovecot goes by the ctime where it has noted nothing: the same for what has just been delivered or copied."""
+    searches = ("SAVEDATESUPPORTED", "SAVEDBEFORE 1-Jan-2020", "SAVEDSINCE 1-Jan-2020", "NOT SAVEDON 1-Jan-2020")
+    with maildir() as path:
+        with us(path) as talk:
+            for day in (1, 2):
+                talk.say(f'a APPEND INBOX " {day}-Feb-2010 00:00:00 +0000" {{1+}}\nx')
+            talk.say("a COPY 1 INBOX")
+            ours = fetched(talk, "1:* SAVEDATE")
+            our_finds = [talk.say("a SEARCH " + search)[0].encode() for search in searches]
+        with Dovecot(path) as dovecot:
+            dovecot.command("SELECT INBOX")
+            theirs = fetched_by(dovecot, "1:* SAVEDATE")
+            their_finds = [dovecot.command("SEARCH " + search)[0] for search in searches]
+    assert our_finds == their_finds == [b"* SEARCH 1 2 3", b"* SEARCH", b"* SEARCH 1 2 3", b"* SEARCH 1 2 3"]
+    assert len(ours) == len(theirs) == 3
+    for number, row in theirs.items():
+        one, other = (imaplib.Internaldate2tuple(b'INTERNALDATE "%b"' % each[b"SAVEDATE"]) for each in (row, ours[number]))
+        assert one and other and abs(time.mktime(one) - time.mktime(other)) < 30

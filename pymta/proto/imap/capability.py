@@ -47,6 +47,8 @@ CAPABILITIES: tuple[Capability, ...] = (
     Capability("QRESYNC", "RFC 7162", needs=("CONDSTORE", "ENABLE"), enable=True),
     Capability("MULTIAPPEND", "RFC 3502"),
     Capability("BINARY", "RFC 3516"),
+    Capability("SAVEDATE", "RFC 8514"),
+    Capability("OBJECTID", "RFC 8474"),
     Capability("COMPRESS=DEFLATE", "RFC 4978"),
     Capability("SORT", "RFC 5256"),
     Capability("SORT=DISPLAY", "RFC 5957", needs=("SORT",)),

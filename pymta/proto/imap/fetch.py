@@ -4,7 +4,7 @@ from __future__ import annotations
 from typing import Any, Callable
 
 from pymta.message import mime, structure
-from pymta.proto.imap import binary
+from pymta.proto.imap import binary, objectid
 from pymta.proto.imap.fetchitem import FetchItem
 from pymta.proto.imap.response import date_time
 
@@ -89,6 +89,7 @@ def reads_all(items: tuple[FetchItem, ...]) -> bool:
 
 Row = Callable[[int, Any, bytes, Any], bytes]            # (number, message, its flags as bytes, its entry) -> the whole reply
 _DESCRIBED = {"ENVELOPE", "BODYSTRUCTURE"}
+_ASKS_INDEX = _DESCRIBED | {"THREADID"}
 
 
 def row_plan(items: tuple[FetchItem, ...], *, uid: bool) -> Row:
@@ -98,7 +99,7 @@ def row_plan(items: tuple[FetchItem, ...], *, uid: bool) -> Row:
         return lambda number, message, flags, entry: b"* %d FETCH (UID %d FLAGS (%b))\r\n" % (number, message.uid, flags)
     if kinds == {"FLAGS"}:
         return lambda number, message, flags, entry: b"* %d FETCH (FLAGS (%b))\r\n" % (number, flags)
-    parts = [say for kind, say in (_OF_ENTRY if kinds & _DESCRIBED else _LIGHT).items() if kind in kinds]
+    parts = [say for kind, say in (_OF_ENTRY if kinds & _ASKS_INDEX else _LIGHT).items() if kind in kinds]
     return lambda number, message, flags, entry: b"* %d FETCH (%b)\r\n" % (
         number, b" ".join([part(message, flags, entry) for part in parts]))
 
@@ -109,6 +110,8 @@ _LIGHT: dict[str, Callable[[Any, bytes, Any], bytes]] = {
     "INTERNALDATE": lambda message, flags, entry: b"INTERNALDATE " + date_time(message.internaldate),
     "RFC822.SIZE": lambda message, flags, entry: b"RFC822.SIZE %d" % message.vsize,
     "MODSEQ": lambda message, flags, entry: b"MODSEQ (%d)" % message.folder.modseq_of(message),
+    "SAVEDATE": lambda message, flags, entry: b"SAVEDATE " + date_time(message.savedate),
+    "EMAILID": lambda message, flags, entry: b"EMAILID (%b)" % message.emailid,
 }
 _OF_ENTRY: dict[str, Callable[[Any, bytes, Any], bytes]] = {
     **_LIGHT,
@@ -116,6 +119,7 @@ _OF_ENTRY: dict[str, Callable[[Any, bytes, Any], bytes]] = {
     "RFC822.SIZE": lambda message, flags, entry: b"RFC822.SIZE %d" % entry.vsize,
     "ENVELOPE": lambda message, flags, entry: b"ENVELOPE " + entry.envelope,
     "BODYSTRUCTURE": lambda message, flags, entry: b"BODYSTRUCTURE " + entry.bodystructure,
+    "THREADID": lambda message, flags, entry: b"THREADID (%b)" % objectid.thread(entry.keys, message.emailid),
 }
 
 
@@ -135,7 +139,7 @@ def text_plan(items: tuple[FetchItem, ...], *, uid: bool) -> tuple[str, Callable
 
 def wants_entry(items: tuple[FetchItem, ...]) -> bool:
     """Whether the index is to be asked."""
-    return any(item.kind in _DESCRIBED for item in items)
+    return any(item.kind in _ASKS_INDEX for item in items)
 
 
 def is_row(items: tuple[FetchItem, ...]) -> bool:
@@ -165,7 +169,11 @@ def _bodystructure(source: Source, flags: bytes) -> bytes:
     return b"BODYSTRUCTURE " + structure.body(source.root, extended=True)
 
 
-_SIMPLE: dict[str, Say] = {**{kind: _light(kind) for kind in _LIGHT}, "ENVELOPE": _envelope, "BODY": _body, "BODYSTRUCTURE": _bodystructure}
+def _threadid(source: Source, flags: bytes) -> bytes:
+    return b"THREADID (%b)" % objectid.thread_of(source)
+
+
+_SIMPLE: dict[str, Say] = {**{kind: _light(kind) for kind in _LIGHT}, "ENVELOPE": _envelope, "BODY": _body, "BODYSTRUCTURE": _bodystructure, "THREADID": _threadid}
 
 
 class _Section:

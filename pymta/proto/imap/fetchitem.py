@@ -19,7 +19,7 @@ _PARTIAL = re.compile(rb"<(\d{1,10})\.(\d{1,10})>").match
 
 @dataclass(frozen=True, slots=True)
 class FetchItem:
-    """kind: FLAGS, UID, MODSEQ, INTERNALDATE, RFC822.SIZE, ENVELOPE, BODY, BODYSTRUCTURE, SECTION (then path, what, names in lower
+    """kind: FLAGS, UID, MODSEQ, INTERNALDATE, RFC822.SIZE, ENVELOPE, BODY, BODYSTRUCTURE, SAVEDATE, EMAILID, THREADID, SECTION (then path, what, names in lower
     case, partial), BINARY (path, partial) or BINARY.SIZE (path).  label: how the reply names it.  seen: fetching it sets \\Seen."""
 
     kind: str
@@ -41,7 +41,8 @@ def section(path: tuple[int, ...], what: bytes, names: tuple[bytes, ...], partia
 
 
 SIMPLE: dict[bytes, FetchItem] = {name: FetchItem(name.decode(), name) for name in (
-    b"FLAGS", b"UID", b"INTERNALDATE", b"RFC822.SIZE", b"ENVELOPE", b"BODY", b"BODYSTRUCTURE", b"MODSEQ")}
+    b"FLAGS", b"UID", b"INTERNALDATE", b"RFC822.SIZE", b"ENVELOPE", b"BODY", b"BODYSTRUCTURE", b"MODSEQ", b"SAVEDATE", b"EMAILID",
+    b"THREADID")}
 SIMPLE |= {
     b"RFC822": FetchItem("SECTION", b"RFC822", seen=True),
     b"RFC822.HEADER": FetchItem("SECTION", b"RFC822.HEADER", what=b"HEADER"),

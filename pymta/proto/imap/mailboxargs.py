@@ -8,7 +8,8 @@ from typing import Any
 
 from pymta.proto.imap.args import Args, Bad, Pairs
 
-STATUS_ITEMS = frozenset((b"MESSAGES", b"RECENT", b"UIDNEXT", b"UIDVALIDITY", b"UNSEEN", b"DELETED", b"SIZE", b"HIGHESTMODSEQ", b"APPENDLIMIT"))
+STATUS_ITEMS = frozenset((b"MESSAGES", b"RECENT", b"UIDNEXT", b"UIDVALIDITY", b"UNSEEN", b"DELETED", b"SIZE", b"HIGHESTMODSEQ", b"APPENDLIMIT",
+                          b"MAILBOXID"))
 
 
 def mailbox(args: Args) -> tuple:

@@ -4,7 +4,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, Generator
 
-from pymta.proto.imap import listing
+from pymta.proto.imap import listing, objectid
 from pymta.proto.imap.grammar import STAR, Command, Pairs
 from pymta.proto.imap.response import flags_and_permanent, mailbox
 from pymta.proto.imap.view import View
@@ -40,6 +40,7 @@ def select(session: Session, command: Command) -> Running:
             break
     yield (b"* OK [UIDVALIDITY %d] UIDs valid\r\n* OK [UIDNEXT %d] The next UID\r\n"
            % (folder.uidvalidity, max(folder.uidnext, view.messages[-1].uid + 1 if view.messages else 1)))
+    yield b"* OK [MAILBOXID (%b)] This mailbox\r\n" % objectid.mailbox(folder.guid, folder.uidvalidity)
     yield b"* OK [HIGHESTMODSEQ %d] Highest\r\n" % highest if highest else b"* OK [NOMODSEQ] Nothing can be written down here\r\n"
     if known and known[0] == folder.uidvalidity and highest:
         yield from changed_since(view, known[1], known[2])
@@ -98,9 +99,10 @@ def close(session: Session, command: Command) -> Running:
 
 
 def create(session: Session, command: Command) -> Running:
-    name = command.args[0]
-    yield Job(lambda: session.store.create(name.removesuffix(listing.SEPARATOR)))       # RFC 3501 §6.3.3: children will follow
-    return b"OK Created"
+    name = command.args[0].removesuffix(listing.SEPARATOR)          # RFC 3501 §6.3.3: children will follow
+    yield Job(lambda: session.store.create(name))
+    status = yield Job(lambda: session.store.status(name))
+    return b"OK [MAILBOXID (%b)] Created" % objectid.mailbox(status.guid, status.uidvalidity)
 
 
 def delete(session: Session, command: Command) -> Running:
@@ -171,16 +173,20 @@ def _status_line(session: Session, name: str, items: tuple[bytes, ...]) -> Runni
         yield Job(view.folder.sync)                 # what is told here must not disagree with what was announced
         yield view.announce()
         values = _count(view, items)
+        guid = view.folder.guid
         if b"HIGHESTMODSEQ" in items:
             values[b"HIGHESTMODSEQ"] = yield Job(lambda: view.folder.highestmodseq)
     else:
         status = yield Job(lambda: session.store.status(name, size=b"SIZE" in items))
         values = {b"MESSAGES": status.messages, b"RECENT": status.recent, b"UIDNEXT": status.uidnext, b"UNSEEN": status.unseen,
                   b"UIDVALIDITY": status.uidvalidity, b"DELETED": status.deleted, b"SIZE": status.size or 0}
+        guid = status.guid
         if b"HIGHESTMODSEQ" in items:
             values[b"HIGHESTMODSEQ"] = yield Job(lambda: _highest_of(session, name))
     values[b"APPENDLIMIT"] = session.setting.limits.append_octets
-    pairs = b" ".join([b"%b %d" % (item, values[item]) for item in dict.fromkeys(items)])
+    said = {item: b"%d" % value for item, value in values.items()}
+    said[b"MAILBOXID"] = b"(%b)" % objectid.mailbox(guid, values[b"UIDVALIDITY"])
+    pairs = b" ".join([b"%b %b" % (item, said[item]) for item in dict.fromkeys(items)])
     return b"* STATUS %b (%b)\r\n" % (mailbox(name), pairs)
 
 

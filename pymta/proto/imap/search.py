@@ -9,16 +9,18 @@ from __future__ import annotations
 
 import datetime
 import re
+from operator import attrgetter
 from typing import Any, Callable
 
 from pymta.message import decode, mime
+from pymta.proto.imap import objectid
 from pymta.proto.imap.fetch import Source
 
 Test = Callable[[int, Source], bool]
 _DATE = re.compile(rb"(\d{1,2})\s+([A-Za-z]{3})[a-z]*\s+(\d{2,4})").search
 _MONTHS = {name: number for number, name in enumerate(
     (b"jan", b"feb", b"mar", b"apr", b"may", b"jun", b"jul", b"aug", b"sep", b"oct", b"nov", b"dec"), 1)}
-_DEAR = {"BODY": 4, "TEXT": 4, "HEADER": 3, "SENTBEFORE": 3, "SENTON": 3, "SENTSINCE": 3, "LARGER": 2, "SMALLER": 2}
+_DEAR = {"BODY": 4, "TEXT": 4, "HEADER": 3, "THREADID": 3, "SENTBEFORE": 3, "SENTON": 3, "SENTSINCE": 3, "LARGER": 2, "SMALLER": 2}
 
 
 class Program:
@@ -63,6 +65,10 @@ class Program:
                 return lambda position, source: source.message.internaldate >= self._now - seconds
             case ("OLDER", seconds):
                 return lambda position, source: source.message.internaldate <= self._now - seconds
+            case ("EMAILID", id):
+                return lambda position, source: source.message.emailid == id
+            case ("THREADID", id):
+                return lambda position, source: objectid.thread_of(source) == id
             case ("HEADER", name, text):
                 wanted = text.casefold()
                 return lambda position, source: any(wanted in value for value in _header(source, name))
@@ -121,13 +127,14 @@ def _dates(kind: str, date: datetime.date) -> Test:
         return sent
     begin = datetime.datetime(date.year, date.month, date.day, tzinfo=datetime.timezone.utc).timestamp()
     end = begin + 86400
-    match kind:
+    of = attrgetter("savedate" if kind.startswith("SAVED") else "internaldate")
+    match kind.removeprefix("SAVED"):
         case "BEFORE":
-            return lambda position, source: source.message.internaldate < begin
+            return lambda position, source: of(source.message) < begin
         case "SINCE":
-            return lambda position, source: source.message.internaldate >= begin
+            return lambda position, source: of(source.message) >= begin
         case "ON":
-            return lambda position, source: begin <= source.message.internaldate < end
+            return lambda position, source: begin <= of(source.message) < end
     raise AssertionError(kind)
 
 

@@ -9,7 +9,7 @@ _KEYS_OF_FLAGS = {b"ANSWERED": ("\\Answered", True), b"DELETED": ("\\Deleted", T
                   b"UNDELETED": ("\\Deleted", False), b"UNDRAFT": ("\\Draft", False), b"UNFLAGGED": ("\\Flagged", False),
                   b"UNSEEN": ("\\Seen", False)}
 _KEYS_OF_TEXT = frozenset((b"BCC", b"BODY", b"CC", b"FROM", b"SUBJECT", b"TEXT", b"TO"))
-_KEYS_OF_DATES = frozenset((b"BEFORE", b"ON", b"SINCE", b"SENTBEFORE", b"SENTON", b"SENTSINCE"))
+_KEYS_OF_DATES = frozenset((b"BEFORE", b"ON", b"SINCE", b"SENTBEFORE", b"SENTON", b"SENTSINCE", b"SAVEDBEFORE", b"SAVEDON", b"SAVEDSINCE"))
 _CHARSETS = {b"US-ASCII": "ascii", b"ASCII": "ascii", b"UTF-8": "utf-8", b"UTF8": "utf-8", b"ISO-8859-1": "latin-1"}
 _CRITERIA = frozenset((b"ARRIVAL", b"CC", b"DATE", b"FROM", b"SIZE", b"SUBJECT", b"TO", b"DISPLAYFROM", b"DISPLAYTO"))
 _ALGORITHMS = frozenset((b"ORDEREDSUBJECT", b"REFERENCES", b"REFS"))
@@ -83,7 +83,7 @@ def _key(args: Args, charset: str) -> tuple:
     """One search-key as a tuple that begins with what kind it is:
 
     ("ALL",) ("AND", key...) ("OR", key, key) ("NOT", key) ("FLAG", flag, wanted) ("RECENT", wanted) ("NEW",) ("SEQ", pairs) ("UID", pairs)
-    ("HEADER", name, text) ("BODY", text) ("TEXT", text) ("BEFORE"..."SENTSINCE", date) ("LARGER", n) ("SMALLER", n) ("MODSEQ", n)
+    ("HEADER", name, text) ("BODY", text) ("TEXT", text) ("BEFORE"..."SAVEDSINCE", date) ("EMAILID", id) ("THREADID", id) ("LARGER", n) ("SMALLER", n) ("MODSEQ", n)
     ("YOUNGER", seconds) ("OLDER", seconds); texts are str
     """
     next = args.peek()
@@ -125,6 +125,11 @@ def _key(args: Args, charset: str) -> tuple:
                         raise Bad("no such type of a flag")
                     args.space()
                 return "MODSEQ", args.modseq()
+            case b"SAVEDATESUPPORTED":                  # RFC 8514 §4.3: in all mailboxes
+                return ("ALL",)
+            case b"EMAILID" | b"THREADID":              # RFC 8474 §6
+                args.space()
+                return word.decode(), args.atom()
             case b"UID":
                 args.space()
                 return "UID", args.set()
