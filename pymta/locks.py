@@ -86,6 +86,11 @@ class DotLock(LinkLockFile):
         except OSError:
             return "somebody"
 
+    def is_abandoned(self) -> bool:
+        """Whether its holder is a process of this host that is dead."""
+        pid, _, host = self.holder().partition(":")
+        return host == _host and pid.isdecimal() and not _alive(int(pid))
+
     def _break_if_stale(self) -> bool:
         """Whether the lock that stood there was of a dead process, or long untouched, and is gone now."""
         try:
@@ -98,9 +103,7 @@ class DotLock(LinkLockFile):
             os.close(fd)
 
     def _break_if_stale_file(self, status: os.stat_result) -> bool:
-        pid, _, host = self.holder().partition(":")
-        dead = host == _host and pid.isdecimal() and not _alive(int(pid))
-        if not dead and time.time() - max(status.st_mtime, status.st_ctime) < self.stale_after_s:
+        if not self.is_abandoned() and time.time() - max(status.st_mtime, status.st_ctime) < self.stale_after_s:
             return False
         # Two breakers: the second must not remove the lock that the first has just made.  So rename, then look at what it was.
         aside = f"{self.lock_file}.{_host.replace('/', '_')}.{os.getpid()}.{next(_counter)}"

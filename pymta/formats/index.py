@@ -75,6 +75,12 @@ def encode(entry: Entry, base: bytes) -> Packed:
     return Packed(crc32(text, crc32(body, crc32(base))).to_bytes(4, "little") + body, text)
 
 
+def span(rows: bytes | bytearray, at: int) -> tuple[int, int, int]:
+    """(UID, offset of its text, octets of it) of the row at this offset."""
+    offset, _, uid, *lengths = _ROW.unpack_from(rows, at)
+    return uid, offset, sum(lengths[:4])
+
+
 def decode(rows: bytes | bytearray, at: int, text: bytes, base: bytes, _new=tuple.__new__) -> Entry | None:
     """The entry of the row at this offset and its text; None if it is not whole, or not that of the message with this base."""
     _, crc, uid, envelope, structure, parts, keys, vsize, internaldate, sent, header, _ = _ROW.unpack_from(rows, at)

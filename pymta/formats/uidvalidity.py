@@ -46,6 +46,28 @@ def _next(root: bytes) -> int:
         return number
 
 
+def last(root: bytes) -> int:
+    """The number given last; 0 where nothing says one."""
+    numbers = [int(found[1], 16) for name in os.listdir(root) if (found := _NUMBERED.fullmatch(name))]
+    return max(numbers, default=0) or _hint(root)
+
+
+def raise_to(root: bytes, number: int) -> None:
+    """The next numbers are above this one; durable on return.  OSError."""
+    with _threads:
+        old = [int(found[1], 16) for name in os.listdir(root) if (found := _NUMBERED.fullmatch(name))]
+        if max(old, default=0) >= number:
+            return
+        try:
+            if old:
+                durable.rename(_numbered(root, max(old)), _numbered(root, number))
+            else:
+                durable.create(_numbered(root, number), b"", 0o444, sync=False)
+        except (FileNotFoundError, FileExistsError):
+            return                                      # somebody was quicker, and takes its own number from the clock or above
+        durable.replace(os.path.join(root, NAME), b"%08x" % number, 0o600)
+
+
 def _numbered(root: bytes, number: int) -> bytes:
     return os.path.join(root, b"%s.%08x" % (NAME, number))
 

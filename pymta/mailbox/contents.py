@@ -99,6 +99,13 @@ class Contents:
         if self.folder.flags_of(message) != before:
             changes.flags.append(message)
 
+    def renamed(self, base: bytes, fresh: bytes, where: tuple[bool, bytes]) -> None:
+        """The message of this base has another one now, and is the same message."""
+        message = self.by_base.pop(base)
+        message.base, message.where = fresh, where
+        message.forget_sizes()
+        self.by_base[fresh] = message
+
     def drop(self, went: Sequence[Message], changes: Changes) -> None:
         if not went:
             return

@@ -94,6 +94,11 @@ class Message:
             vsize = int(value)
         return getattr(self, "_vsize", None) if vsize is None else vsize
 
+    def forget_sizes(self) -> None:
+        """What name or uidlist said was wrong."""
+        if hasattr(self, "_vsize"):
+            del self._vsize
+
     @property
     def internaldate(self) -> float:
         """When it came: seconds since 1970 (the file's mtime).  Raises Gone."""

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from pymta import clock, durable, log
 from pymta.formats import maildir, uidlist
-from pymta.mailbox.acting import locked, path_of
+from pymta.mailbox.mending import part_twins
 from pymta.mailbox.message import LIMBO
 
 if TYPE_CHECKING:
@@ -83,30 +83,7 @@ def tidy(folder: Folder) -> None:
     _sweep(os.path.join(folder.directory, LIMBO), now - LIMBO_KEEP_S)
     _sweep(os.path.join(folder.directory, b"tmp"), now - TMP_KEEP_S)
     if any(base in folder.scanner.names for base in folder.scanner.twins):
-        _part_twins(folder, now - TWIN_QUIET_S)
-
-
-def _part_twins(folder: Folder, before: float) -> None:
-    """Two files of one base that have been quiet since before: a second name of the same file goes, another file gets a base of
-    its own."""
-    with locked(folder):
-        for base, twins in list(folder.scanner.twins.items()):
-            if base not in folder.scanner.names:
-                continue
-            mine = os.stat(path_of(folder, folder.scanner.names[base]))
-            for where in list(twins):
-                path = path_of(folder, where)
-                other = os.stat(path)
-                if max(mine.st_ctime, other.st_ctime) > before:
-                    continue
-                if os.path.samestat(mine, other):
-                    durable.unlink(path)
-                    folder.scanner.renamed(base, where, None)
-                else:
-                    fresh = maildir.new_base(other.st_size, None)
-                    durable.rename(path, path_of(folder, (where[0], fresh + where[1][len(base):])))
-                log.event("tidy", mailbox=folder.directory, twin=where[1])
-        folder.sync_locked()
+        part_twins(folder, now - TWIN_QUIET_S)
 
 
 def _sweep(directory: bytes, before: float, limit: int = TIDY_BATCH) -> int:

@@ -1,0 +1,65 @@
+"""mending: names of messages that are wrong are put right: two files of one name, a name that lies about its size."""
+from __future__ import annotations
+
+import os
+import re
+from typing import TYPE_CHECKING
+
+from pymta import durable, log
+from pymta.formats import maildir, uidlist
+from pymta.mailbox.acting import locked, path_of
+
+if TYPE_CHECKING:
+    from pymta.mailbox.folder import Folder
+
+_SIZES = re.compile(rb",[SW]=\d+(?=[,:]|\Z)")
+
+
+def part_twins(folder: Folder, before: float) -> None:
+    """Two files of one base that have been quiet since before: a second name of the same file goes, another file gets a base of
+    its own."""
+    with locked(folder):
+        for base, twins in list(folder.scanner.twins.items()):
+            if base not in folder.scanner.names:
+                continue
+            mine = os.stat(path_of(folder, folder.scanner.names[base]))
+            for where in list(twins):
+                path = path_of(folder, where)
+                other = os.stat(path)
+                if max(mine.st_ctime, other.st_ctime) > before:
+                    continue
+                if os.path.samestat(mine, other):
+                    durable.unlink(path)
+                    folder.scanner.renamed(base, where, None)
+                else:
+                    fresh = maildir.new_base(other.st_size, None)
+                    durable.rename(path, path_of(folder, (where[0], fresh + where[1][len(base):])))
+                log.event("tidy", mailbox=folder.directory, twin=where[1])
+        folder.sync_locked()
+
+
+def correct_size(folder: Folder, base: bytes) -> bool:
+    """The file of this base, whose name says a wrong size, gets a name that says none; its UID and keys stay.  Whether it was there.
+
+    A power cut between the two steps costs the message its UID: it is fetched again, under a new one."""
+    fresh = _SIZES.sub(b"", base)
+    with locked(folder):
+        listed, where = folder.uidlist.list, folder.scanner.names.get(base)
+        assert listed is not None
+        if where is None or base not in listed.uids or fresh in listed.uids or fresh in folder.scanner.names or not fresh:
+            return False
+        there = where[0], fresh + where[1][len(base):]
+        durable.rename(path_of(folder, where), path_of(folder, there))
+        folder.scanner.renamed(base, where, None)
+        folder.scanner.added(fresh, there)
+        uid = listed.uids[base]
+        listed.uids = {fresh if each == base else each: number for each, number in listed.uids.items()}
+        if uid in listed.keys:
+            listed.keys[uid] = uidlist.with_key(uidlist.with_key(listed.keys[uid], b"W", None), b"S", None)
+            if not listed.keys[uid]:
+                del listed.keys[uid]
+        folder.uidlist.rewrite()
+        folder.contents.renamed(base, fresh, there)
+        durable.sync_dir(os.path.dirname(path_of(folder, there)))
+        log.event("tidy", mailbox=folder.directory, renamed=base)
+        return True
