@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from pymta import clock, durable, log
 from pymta.formats import maildir, uidlist
+from pymta.mailbox.acting import locked
 from pymta.mailbox.mending import part_twins
 from pymta.mailbox.message import LIMBO
 
