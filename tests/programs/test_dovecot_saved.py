@@ -4,7 +4,7 @@ from __future__ import annotations
 import random
 
 from pymta import mailbox
-from pymta.mailbox import store as store_module
+from pymta.mailbox import opened
 from tests.dovecot import Dovecot, directory, needs_dovecot
 from tests.imapengine import Conversation
 
@@ -62,5 +62,4 @@ def test_what_is_kept_is_the_same() -> None:
             assert ours == wanted, (line, ours, wanted)
         assert us.session is not None
         us.session.close()
-        store_module._folders.clear()
-        store_module._statuses.clear()
+        opened.forget_all()
