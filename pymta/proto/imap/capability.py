@@ -45,6 +45,7 @@ CAPABILITIES: tuple[Capability, ...] = (
     Capability("STATUS=SIZE", "RFC 8438"),
     Capability("CONDSTORE", "RFC 7162", enable=True),
     Capability("QRESYNC", "RFC 7162", needs=("CONDSTORE", "ENABLE"), enable=True),
+    Capability("UIDONLY", "RFC 9586", needs=("ENABLE",), enable=True),
     Capability("MULTIAPPEND", "RFC 3502"),
     Capability("BINARY", "RFC 3516"),
     Capability("SAVEDATE", "RFC 8514"),
@@ -60,8 +61,7 @@ CAPABILITIES: tuple[Capability, ...] = (
 )
 BY_NAME = {row.name.upper(): row for row in CAPABILITIES}
 
-# Known before they are here, so that a default may keep them from clients that misuse them.
-KNOWN = frozenset(BY_NAME) | {"UIDONLY"}                 # RFC 9586
+KNOWN = frozenset(BY_NAME)
 
 
 def closure(off: Iterable[str]) -> frozenset[bytes]:

@@ -4,6 +4,8 @@ from __future__ import annotations
 from typing import Callable
 
 from pymta.proto.imap import on_append, on_mailboxes, on_messages, on_search, on_session
+from pymta.proto.imap.grammar import Command
+from pymta.proto.imap.search import asks_numbers
 from pymta.proto.imap.wants import Running
 
 COMMANDS: dict[bytes, Callable[..., Running]] = {
@@ -24,3 +26,13 @@ SELECTED = frozenset((b"CHECK", b"CLOSE", b"UNSELECT", b"EXPUNGE", b"SEARCH", b"
 QUIET = frozenset((b"SELECT", b"EXAMINE", b"CLOSE", b"UNSELECT", b"LOGOUT"))
 # No EXPUNGE is told in answer to these without UID: RFC 3501 §7.4.1
 KEEP_NUMBERS = frozenset((b"FETCH", b"STORE", b"SEARCH", b"SORT", b"THREAD"))
+# Without UID they are about message numbers; with it a search key may be.
+_NUMBERED = frozenset((b"FETCH", b"STORE", b"COPY", b"MOVE", b"REPLACE", b"SEARCH", b"SORT", b"THREAD"))
+_SEARCHES = frozenset((b"SEARCH", b"SORT", b"THREAD"))
+
+
+def uses_numbers(command: Command) -> bool:
+    """Whether a command asks for, or would be answered with, message numbers.  RFC 9586 §3"""
+    if command.verb in _NUMBERED and not command.uid:
+        return True
+    return command.verb in _SEARCHES and asks_numbers(command.args[-1])

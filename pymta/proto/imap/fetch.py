@@ -92,16 +92,18 @@ _DESCRIBED = {"ENVELOPE", "BODYSTRUCTURE"}
 _ASKS_INDEX = _DESCRIBED | {"THREADID"}
 
 
-def row_plan(items: tuple[FetchItem, ...], *, uid: bool) -> Row:
-    """How to say items for which no message needs to be read: see is_row."""
+def row_plan(items: tuple[FetchItem, ...], *, uid: bool, word: bytes = b"FETCH") -> Row:
+    """How to say items for which no message needs to be read: see is_row.  word: of the reply."""
     kinds = {item.kind for item in items} | ({"UID"} if uid else set())
     if kinds == {"UID", "FLAGS"}:
-        return lambda number, message, flags, entry: b"* %d FETCH (UID %d FLAGS (%b))\r\n" % (number, message.uid, flags)
+        form = b"* %%d %b (UID %%d FLAGS (%%b))\r\n" % word
+        return lambda number, message, flags, entry: form % (number, message.uid, flags)
     if kinds == {"FLAGS"}:
-        return lambda number, message, flags, entry: b"* %d FETCH (FLAGS (%b))\r\n" % (number, flags)
+        form = b"* %%d %b (FLAGS (%%b))\r\n" % word
+        return lambda number, message, flags, entry: form % (number, flags)
     parts = [say for kind, say in (_OF_ENTRY if kinds & _ASKS_INDEX else _LIGHT).items() if kind in kinds]
-    return lambda number, message, flags, entry: b"* %d FETCH (%b)\r\n" % (
-        number, b" ".join([part(message, flags, entry) for part in parts]))
+    return lambda number, message, flags, entry: b"* %d %b (%b)\r\n" % (
+        number, word, b" ".join([part(message, flags, entry) for part in parts]))
 
 
 _LIGHT: dict[str, Callable[[Any, bytes, Any], bytes]] = {
@@ -123,7 +125,7 @@ _OF_ENTRY: dict[str, Callable[[Any, bytes, Any], bytes]] = {
 }
 
 
-def text_plan(items: tuple[FetchItem, ...], *, uid: bool) -> tuple[str, Callable[[int, int, bytes], bytes]] | None:
+def text_plan(items: tuple[FetchItem, ...], *, uid: bool, word: bytes = b"FETCH") -> tuple[str, Callable[[int, int, bytes], bytes]] | None:
     """Where one text of the index is all that is asked: (which, how to say it of (number, UID, text))."""
     kinds = {item.kind for item in items} | ({"UID"} if uid else set())
     with_uid = "UID" in kinds
@@ -131,9 +133,9 @@ def text_plan(items: tuple[FetchItem, ...], *, uid: bool) -> tuple[str, Callable
         return None
     (kind,) = kinds & _DESCRIBED
     if with_uid:
-        form = b"* %%d FETCH (UID %%d %b %%b)\r\n" % kind.encode()
+        form = b"* %%d %b (UID %%d %b %%b)\r\n" % (word, kind.encode())
         return kind.lower(), lambda number, uid, text: form % (number, uid, text)
-    form = b"* %%d FETCH (%b %%b)\r\n" % kind.encode()
+    form = b"* %%d %b (%b %%b)\r\n" % (word, kind.encode())
     return kind.lower(), lambda number, uid, text: form % (number, text)
 
 

@@ -11,9 +11,9 @@ import re
 from typing import Any, Callable
 
 from pymta.proto.imap import appendargs, fetchitem, mailboxargs, searchkey
-from pymta.proto.imap.args import SAVED, STAR, Args, Bad, Pairs
+from pymta.proto.imap.args import STAR, Args, Bad, Pairs
 
-__all__ = ["SAVED", "STAR", "BadCommand", "Command", "Pairs", "parse"]
+__all__ = ["STAR", "BadCommand", "Command", "Pairs", "parse"]
 
 _HEAD = re.compile(rb"([^\x00-\x20(){%*\"\\\x7f-\xff+]+) ([A-Za-z]+)").match
 _TAG = re.compile(rb"[^\x00-\x20(){%*\"\\\x7f-\xff+]+").match

@@ -6,7 +6,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from pymta.proto.imap.args import Args, Bad, Pairs
+from pymta.proto.imap import resync
+from pymta.proto.imap.args import Args, Bad
 
 STATUS_ITEMS = frozenset((b"MESSAGES", b"RECENT", b"UIDNEXT", b"UIDVALIDITY", b"UNSEEN", b"DELETED", b"SIZE", b"HIGHESTMODSEQ", b"APPENDLIMIT",
                           b"MAILBOXID"))
@@ -30,7 +31,7 @@ def create(args: Args) -> tuple:
 
 def select(args: Args) -> tuple:
     """SP mailbox [SP "(" ["CONDSTORE"] ["QRESYNC" SP "(" uidvalidity SP modseq [SP known-uids] [SP seq-match-data] ")"] ")"]
-    ->  (name, whether there is any parameter, None or (uidvalidity, modseq, known UIDs or None))    RFC 7162"""
+    ->  (name, whether there is any parameter, None or what resync.qresync gives)    RFC 7162"""
     out = mailbox(args)
     found: list[Any] = []
 
@@ -40,32 +41,12 @@ def select(args: Args) -> tuple:
             raise Bad("no such parameter")
         if word == b"QRESYNC":
             args.space()
-            found.append(_qresync(args))
+            found.append(resync.qresync(args))
     if not args.more():
         return (*out, False, None)
     args.space()
     any_of_them = bool(args.list(one))
     return (*out, any_of_them, found[0] if found else None)
-
-
-def _qresync(args: Args) -> tuple[int, int, Pairs | None]:
-    args.need(b"(")
-    uidvalidity = args.number()
-    args.space()
-    modseq = args.modseq()
-    known = None
-    while not args.mark(b")"):
-        args.space()
-        if args.mark(b"("):                             # which numbers the client believes in: only of use if we told less for it
-            args.set()
-            args.space()
-            args.set()
-            args.need(b")")
-        elif known is None:
-            known = args.set()
-        else:
-            raise Bad("one set of UIDs, please")
-    return uidvalidity, modseq, known
 
 
 def rename(args: Args) -> tuple:

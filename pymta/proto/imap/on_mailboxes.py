@@ -1,14 +1,13 @@
 """on_mailboxes: the commands on mailboxes as a whole.                                         RFC 3501 §6.3, RFC 3691, RFC 5819"""
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, Generator
 
-from pymta.proto.imap import listing, objectid
-from pymta.proto.imap.grammar import STAR, Command, Pairs
+from pymta.proto.imap import listing, objectid, resync
+from pymta.proto.imap.grammar import Command
 from pymta.proto.imap.response import flags_and_permanent, mailbox
 from pymta.proto.imap.view import View
-from pymta.proto.imap.wants import Job, Running
+from pymta.proto.imap.wants import UID_REQUIRED, Job, Running
 
 if TYPE_CHECKING:
     from pymta.proto.imap.session import Session
@@ -18,6 +17,8 @@ def select(session: Session, command: Command) -> Running:
     name, condstore, known = command.args
     if known and not session.qresync:
         return b"BAD Say ENABLE QRESYNC first"
+    if known and known[3] and session.uid_only:
+        return UID_REQUIRED
     if session.qresync and session.view is not None:
         yield b"* OK [CLOSED] The mailbox before is closed\r\n"
     session.leave()                                   # also where the next one cannot be opened
@@ -30,12 +31,13 @@ def select(session: Session, command: Command) -> Running:
         session.store.close(folder)
         raise
     session.view = view
+    view.uid_only = session.uid_only
     if condstore or session.condstore:
         session.enable_condstore()
     yield flags_and_permanent(view.keywords, read_only)
     yield b"* %d EXISTS\r\n* %d RECENT\r\n" % (len(view.messages), len(view.recent))
     for position, message in enumerate(view.messages):
-        if "\\Seen" not in message.flags:
+        if "\\Seen" not in message.flags and not view.uid_only:
             yield b"* OK [UNSEEN %d] The first unseen message\r\n" % (position + 1)
             break
     yield (b"* OK [UIDVALIDITY %d] UIDs valid\r\n* OK [UIDNEXT %d] The next UID\r\n"
@@ -43,7 +45,7 @@ def select(session: Session, command: Command) -> Running:
     yield b"* OK [MAILBOXID (%b)] This mailbox\r\n" % objectid.mailbox(folder.guid, folder.uidvalidity)
     yield b"* OK [HIGHESTMODSEQ %d] Highest\r\n" % highest if highest else b"* OK [NOMODSEQ] Nothing can be written down here\r\n"
     if known and known[0] == folder.uidvalidity and highest:
-        yield from changed_since(view, known[1], known[2])
+        yield from resync.changed_since(view, *known[1:])
     return b"OK [READ-ONLY] Selected" if read_only else b"OK [READ-WRITE] Selected"
 
 
@@ -56,46 +58,20 @@ def _highest(session: Session, folder: Any) -> Generator[Any, Any, int]:
         raise
 
 
-def changed_since(view: View, modseq: int, known: Pairs | None) -> Generator[Any, Any, None]:
-    """What a client that was away has missed: UIDs that vanished, then flags of what came or changed.  RFC 7162 §3.2.5"""
-    vanished, changed = yield Job(lambda: (view.folder.vanished_since(modseq), view.folder.changed_since(modseq)))
-    yield vanished_earlier(view, vanished, known)
-    chosen = None if known is None else set(view.indexes(known, True))
-    for message in changed:
-        position = view.index(message.uid)
-        if position >= 0 and (chosen is None or position in chosen):
-            yield b"* %d FETCH (UID %d FLAGS (%b)%b)\r\n" % (position + 1, message.uid, view.flags(message), view.modseq(message))
-
-
-def vanished_earlier(view: View, vanished: Iterable[tuple[int, int]], known: Pairs | None) -> bytes:
-    """The reply that tells UIDs that went before, of those in known; never one that this session still has a number for."""
-    end = view.folder.uidnext - 1
-    wanted = [(1, end)] if known is None else [(min(pair), max(pair)) for pair in
-                                               [tuple(end if number == STAR else number for number in one) for one in known]]
-    pairs = sorted((max(a, c), min(b, d)) for a, b in vanished for c, d in wanted if max(a, c) <= min(b, d))
-    out: list[tuple[int, int]] = []
-    for first, last in pairs:
-        for message in view.messages[view.at_or_after(first):view.at_or_after(last + 1)]:
-            if first < message.uid:
-                out.append((first, message.uid - 1))
-            first = message.uid + 1
-        if first <= last:
-            out.append((first, last))
-    text = b",".join([b"%d" % a if a == b else b"%d:%d" % (a, b) for a, b in dict.fromkeys(out)])
-    return b"* VANISHED (EARLIER) %b\r\n" % text if text else b""
-
-
 def close(session: Session, command: Command) -> Running:
-    """CLOSE expunges without a word; UNSELECT does not."""
-    view = session.view
+    """CLOSE expunges without a word, but for how far the client is now (RFC 7162 §3.2.8); UNSELECT does not."""
+    view, reply = session.view, b"OK Done"
     assert view is not None
     if command.verb == b"CLOSE" and not view.read_only:
         uids = [message.uid for message in view.messages if "\\Deleted" in message.flags]
         if uids:
             gone = yield Job(lambda: view.folder.expunge(uids, session))
             session.setting.expunged(view.name, len(gone))
+            if session.condstore and gone:
+                highest = yield Job(lambda: view.folder.highestmodseq)
+                reply = b"OK [HIGHESTMODSEQ %d] Done" % highest
     session.leave()
-    return b"OK Done"
+    return reply
 
 
 def create(session: Session, command: Command) -> Running:

@@ -8,7 +8,7 @@ from pymta.proto.imap import fetch as fetching
 from pymta.proto.imap.fetchitem import FetchItem
 from pymta.proto.imap.grammar import Command
 from pymta.proto.imap.response import uid_set
-from pymta.proto.imap.on_mailboxes import vanished_earlier
+from pymta.proto.imap.resync import vanished_earlier
 from pymta.proto.imap.view import View
 from pymta.proto.imap.wants import OUT_HIGH_OCTETS, Job, Refusal, Running
 
@@ -58,24 +58,25 @@ def fetch(session: Session, command: Command) -> Running:
     if since:
         modseq_of = view.folder.modseq_of
         positions = [position for position in positions if modseq_of(view.messages[position]) > since]
+    uid = command.uid and not view.uid_only             # then it stands in front of each reply
     if fetching.wants_entry(items):
         describing = yield Job(lambda: view.folder.describing([view.messages[position] for position in positions]))
         try:
-            return (yield from _fetch(session, view, positions, items, command.uid, describing))
+            return (yield from _fetch(session, view, positions, items, uid, describing))
         finally:
             describing.close()
-    return (yield from _fetch(session, view, positions, items, command.uid, None))
+    return (yield from _fetch(session, view, positions, items, uid, None))
 
 
 def _fetch(session: Session, view: View, positions: list[int], items: tuple[FetchItem, ...], uid: bool, describing: Any) -> Running:
     """describing: knows ENVELOPE and BODYSTRUCTURE, None where nobody asks for them."""
-    if text := fetching.text_plan(items, uid=uid):
+    if text := fetching.text_plan(items, uid=uid, word=view.fetch_word):
         return (yield from _fetch_texts(view, positions, *text, describing))
     if fetching.is_row(items):
-        return (yield from _fetch_rows(view, positions, fetching.row_plan(items, uid=uid), describing))
+        return (yield from _fetch_rows(view, positions, fetching.row_plan(items, uid=uid, word=view.fetch_word), describing))
     marks_seen = not view.read_only and any(item.seen for item in items)
     plan = fetching.plan(items, uid=uid, flags=False)
-    plan_seen = fetching.plan(items, uid=uid or session.qresync, flags=True, modseq=session.condstore)      # for messages that become \Seen by being fetched
+    plan_seen = fetching.plan(items, uid=uid or session.qresync and not view.uid_only, flags=True, modseq=session.condstore)      # for messages that become \Seen by being fetched
     reads_all = fetching.reads_all(items)
     messages = view.messages                        # no EXPUNGE is told meanwhile: the numbers stand
     rows: list[bytes] = []
@@ -118,13 +119,13 @@ def _fetch_rows(view: View, positions: list[int], row: fetching.Row, describing:
         asked = [messages[position] for position in some]
         entries = (yield Job(lambda: describing.some(asked))) if describing else [_NO_ENTRY] * len(some)
         try:
-            yield b"".join([row(position + 1, message, flags(message), entry) for position, message, entry in zip(some, asked, entries)])
+            yield b"".join([row(number, message, flags(message), entry) for number, message, entry in zip(view.numbers(some), asked, entries)])
         except (LookupError, AttributeError):           # one of them has gone for good: the others one by one
-            for position, message, entry in zip(some, asked, entries):
+            for number, message, entry in zip(view.numbers(some), asked, entries):
                 try:
                     if entry is None:
                         raise LookupError
-                    yield row(position + 1, message, flags(message), entry)
+                    yield row(number, message, flags(message), entry)
                 except LookupError:
                     missing = True
         yield None
@@ -143,7 +144,7 @@ def _fetch_texts(view: View, positions: list[int], which: str, say: Any, describ
         asked = [messages[position] for position in some]
         texts = yield Job(lambda: describing.texts(asked, which))
         missing |= None in texts
-        yield b"".join([say(position + 1, message.uid, text) for position, message, text in zip(some, asked, texts) if text is not None])
+        yield b"".join([say(number, message.uid, text) for number, message, text in zip(view.numbers(some), asked, texts) if text is not None])
         yield None
     return _GONE if missing else b"OK Done"
 
@@ -178,7 +179,7 @@ def _fetch_one(session: Session, view: View, position: int, plan: list[fetching.
                 undecoded.append(message.uid)
     except LookupError:
         return None
-    return b"* %d FETCH (%b)\r\n" % (position + 1, b" ".join(said)) if said else b""
+    return view.fetch_line(position, b" ".join(said)) if said else b""
 
 
 def _mark_seen(session: Session, view: View, messages: list[Any]) -> Generator[Any, Any, set[int]]:
@@ -215,12 +216,12 @@ def store(session: Session, command: Command) -> Running:
             for position in positions[begin:begin + _ROWS_A_TURN]:
                 message = view.messages[position]
                 if not message.expunged:
-                    said = [b"UID %d" % message.uid] if command.uid or session.qresync else []
+                    said = [b"UID %d" % message.uid] if (command.uid or session.qresync) and not view.uid_only else []
                     if not silent:
                         said.append(b"FLAGS (%b)" % view.flags(message))
                     if session.condstore:
                         said.append(b"MODSEQ (%d)" % view.folder.modseq_of(message))
-                    rows.append(b"* %d FETCH (%b)\r\n" % (position + 1, b" ".join(said)))
+                    rows.append(view.fetch_line(position, b" ".join(said)))
             yield b"".join(rows)
     if modified:
         numbers = modified if command.uid else [view.index(uid) + 1 for uid in modified]
@@ -275,7 +276,7 @@ def expunge(session: Session, command: Command) -> Running:
 
 def _removed(session: Session, view: View, text: bytes) -> Running:
     """The tagged reply of what has taken messages away.  RFC 7162 §3.2.7"""
-    if not session.qresync:
+    if not session.condstore:
         return b"OK " + text
     highest = yield Job(lambda: view.folder.highestmodseq)      # all up to it is in the view's queue, and told before the tagged reply
     return b"OK [HIGHESTMODSEQ %d] %b" % (highest, text)

@@ -44,6 +44,8 @@ def enable(session: Session, command: Command) -> Running:
     """RFC 5161, RFC 7162 §3.2.3: QRESYNC is CONDSTORE and more."""
     enabled = table.enabled(command.args[0], session.off)
     yield b"* ENABLED%b\r\n" % b"".join([b" " + name for name in enabled])
+    if b"UIDONLY" in enabled:
+        session.enable_uid_only()
     if b"CONDSTORE" in enabled or b"QRESYNC" in enabled:
         first = not session.condstore
         session.enable_condstore(qresync=b"QRESYNC" in enabled)

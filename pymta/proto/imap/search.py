@@ -14,6 +14,7 @@ from typing import Any, Callable
 
 from pymta.message import decode, mime
 from pymta.proto.imap import objectid
+from pymta.proto.imap.args import SAVED
 from pymta.proto.imap.fetch import Source
 
 Test = Callable[[int, Source], bool]
@@ -103,6 +104,11 @@ def _cost(key: tuple) -> int:
 def asks_modseq(key: tuple) -> bool:
     """Whether a key is about mod-sequences: then the reply tells them."""
     return key[0] == "MODSEQ" or key[0] in ("AND", "OR", "NOT") and any(asks_modseq(one) for one in key[1:])
+
+
+def asks_numbers(key: tuple) -> bool:
+    """Whether a key names messages by number."""
+    return key[0] == "SEQ" and any(pair != SAVED for pair in key[1]) or key[0] in ("AND", "OR", "NOT") and any(asks_numbers(one) for one in key[1:])
 
 
 def _header(source: Source, name: bytes) -> list[str]:

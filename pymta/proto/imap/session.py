@@ -18,13 +18,13 @@ from collections import deque
 from typing import Any
 
 from pymta.proto.imap import fetch, grammar
-from pymta.proto.imap.commands import COMMANDS, KEEP_NUMBERS, QUIET, SELECTED
+from pymta.proto.imap.commands import COMMANDS, KEEP_NUMBERS, QUIET, SELECTED, uses_numbers
 from pymta.proto.imap.deflate import BadStream, Deflate
 from pymta.proto.imap.framing import CONTINUE, Overlong, Reader, Refused
 from pymta.proto.imap.grammar import BadCommand, Command
 from pymta.proto.imap.on_session import capabilities
 from pymta.proto.imap.view import View
-from pymta.proto.imap.wants import CLOSE, MORE, OUT_HIGH_OCTETS, Close, Job, More, Running, Refusal, Setting, Wants
+from pymta.proto.imap.wants import CLOSE, MORE, OUT_HIGH_OCTETS, UID_REQUIRED, Close, Job, More, Running, Refusal, Setting, Wants
 
 __all__ = ["Close", "Job", "More", "Session", "Setting"]
 
@@ -41,6 +41,7 @@ class Session:
         self.view: View | None = None
         self.identify(client_id or {})
         self.condstore = self.qresync = False           # RFC 7162
+        self.uid_only = False                           # RFC 9586
         self.is_idle = False                            # between IDLE and DONE
         self._idle_tag = b""
         self._reader = Reader(setting.limits, said)
@@ -103,6 +104,12 @@ class Session:
         self.qresync |= qresync
         if self.view is not None:
             self.view.condstore, self.view.qresync = True, self.qresync
+
+    def enable_uid_only(self) -> None:
+        """From here on no message is called by its number."""
+        self.uid_only = True
+        if self.view is not None:
+            self.view.uid_only = True
 
     @property
     def is_compressed(self) -> bool:
@@ -202,6 +209,9 @@ class Session:
             return
         if command.verb in SELECTED and self.view is None:
             self._bad(command.tag, b"Select a mailbox first")
+            return
+        if self.uid_only and uses_numbers(command):
+            self._bad(command.tag, UID_REQUIRED[4:])
             return
         if command.verb != b"FETCH":
             self.source = None

@@ -11,7 +11,7 @@ from collections import deque
 from operator import attrgetter
 from typing import Any, Callable, Iterable
 
-from pymta.proto.imap.grammar import SAVED, STAR, Pairs
+from pymta.proto.imap.args import SAVED, STAR, Pairs
 from pymta.proto.imap.response import flag_list, flags_and_permanent, uid_set
 
 _uid = attrgetter("uid")
@@ -29,6 +29,7 @@ class View:
         self.read_only = read_only
         self.wake = wake
         self.condstore = self.qresync = False           # RFC 7162: tell mod-sequences; tell UIDs that vanished instead of numbers
+        self.uid_only = False                           # RFC 9586: no message has a number, only its UID
         self.arranged: tuple[Any, ...] = ()             # the last SORT or THREAD: what was asked, of which UIDs, the answer
         self.saved: frozenset[int] = frozenset()        # UIDs that SEARCH RETURN (SAVE) kept: "$".  RFC 5182
         self._queue: deque[Any] = deque()
@@ -112,6 +113,25 @@ class View:
         """Position of the first message with this UID or a higher one."""
         return bisect_left(self.messages, uid, key=_uid)
 
+    @property
+    def fetch_word(self) -> bytes:
+        return b"UIDFETCH" if self.uid_only else b"FETCH"
+
+    def numbers(self, positions: list[int]) -> list[int]:
+        """What stands in front of FETCH, or of UIDFETCH."""
+        messages = self.messages
+        return [messages[position].uid for position in positions] if self.uid_only else [position + 1 for position in positions]
+
+    def fetch_line(self, position: int, said: bytes) -> bytes:
+        """One FETCH reply, or UIDFETCH.  said: what stands between the parentheses."""
+        return b"* %d %b (%b)\r\n" % (self.messages[position].uid if self.uid_only else position + 1, self.fetch_word, said)
+
+    def flags_line(self, position: int) -> bytes:
+        """The FETCH reply about flags that have changed."""
+        message = self.messages[position]
+        uid = b"" if self.uid_only else b"UID %d " % message.uid
+        return self.fetch_line(position, b"%bFLAGS (%b)%b" % (uid, self.flags(message), self.modseq(message)))
+
     # ---- what is to be told -------------------------------------------------------------------------------------------
     def announce(self, *, expunge: bool = True, flags: bool = True) -> bytes:
         """What happened since the last time, as untagged replies.  expunge: whether messages may vanish now."""
@@ -155,7 +175,7 @@ class View:
         self._flags -= gone
         self.recent -= gone
         positions = sorted(position for position in map(self.index, gone) if position >= 0)
-        if self.qresync:
+        if self.qresync or self.uid_only:
             vanished = uid_set(self.messages[position].uid for position in positions)
             out = [b"* VANISHED %b\r\n" % vanished] if positions else []
         else:
@@ -172,8 +192,7 @@ class View:
         for uid in sorted(self._flags - self._gone):
             position = self.index(uid)
             if position >= 0:
-                out.append(b"* %d FETCH (UID %d FLAGS (%b)%b)\r\n" % (position + 1, uid, self.flags(self.messages[position]),
-                                                                       self.modseq(self.messages[position])))
+                out.append(self.flags_line(position))
         self._flags &= self._gone
         return out
 

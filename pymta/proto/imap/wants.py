@@ -31,6 +31,9 @@ Wants = Job | More | Close
 Running = Generator[Any, Any, bytes]
 
 
+UID_REQUIRED = b"BAD [UIDREQUIRED] You said ENABLE UIDONLY: UIDs, please"      # RFC 9586 §3
+
+
 class Refusal(Exception):
     """A command ends in NO or BAD.  text: bytes, beginning with that word."""
 
