@@ -89,6 +89,8 @@ ELSEWHERE: tuple[Place, ...] = (
           "who gets mail in local.relay_domains"),
     Place("{etc}/tls", 0o755, "root", "root", "admin, the daemon that starts first", ("pymta-smtpd", "pymta-imapd", "pymta-pop3d"), "pymta.conf(5)", "certificate and key"),
     Place("{run}", 0o755, "root", "root", "", (), "pymta(7)", "lock and pid files"),
+    Place("{run}/trace", 0o711, "root", "root", "admin", ("pymta-imapd", "pymta-pop3d"), "pymta-imapd(8)",
+          "a directory for each account or client whose sessions are to be written down there"),
 )
 PLACES = SPOOL + ELSEWHERE
 

@@ -40,6 +40,7 @@ EVENTS: dict[str, tuple[int, str]] = {
     "corrupt": (3, "a queue file is damaged; it was set aside in corrupt/ and never acknowledged, or an admin must look"),
     "done": (6, "no recipient is left; the message has gone from the queue"),
     "tidy": (6, "something a crash left behind was removed or finished"),
+    "trace": (5, "what a client says is written down, because the admin made a directory for it"),
     "expunge": (6, "messages were removed from a mailbox"),
     "config": (4, "a setting, alias or user line is wrong; the rest of the file is in force"),
     "trouble": (3, "the system refused something: disk full, permission, limit"),

@@ -10,10 +10,11 @@ import ipaddress
 import os
 from collections.abc import Callable
 
-from pymta import auth, imap_without, log, serve, sessions, settings
+from pymta import auth, imap_without, log, serve, sessions, settings, trace
 from pymta.accounts import Mailbox
 from pymta.programs.imapd_session import MailSession, Shared
 from pymta.proto.imap.login import Asked, Close, LoginEngine, StartTls
+from pymta.proto.mask import Imap
 from pymta.wire import Session, Wire
 
 ACCOUNT = "pymta-login"
@@ -33,10 +34,13 @@ class LoginSession(Session):
         self._engine = LoginEngine(in_force.host, secure=wire.tls, can_tls=wire.worker.tls_context() is not None,
                                    plain=_plain_allowed(wire.peer[0], in_force["login.plain_from"]),
                                    off=imap_without.Switches(in_force["imap.without"], "").off())
-        wire.send(self._engine.take())
+        self._trace = trace.begin(in_force["host.run"], "imap-login", (wire.peer[0],), Imap, f"{wire.listener} from {wire.peer[0]}")
+        self._say()
         wire.deadline(LOGIN_S)
 
     def received(self, data: bytes) -> None:
+        if self._trace is not None:
+            self._trace.client(data)
         self._engine.feed(data)
         if not self._asking:
             self._work()
@@ -55,10 +59,21 @@ class LoginSession(Session):
 
     def lost(self) -> None:
         self._gone = True
+        self._end_trace()
+
+    def _say(self) -> None:
+        said = self._engine.take()
+        if self._trace is not None:
+            self._trace.server(said)
+        self.wire.send(said)
+
+    def _end_trace(self) -> None:
+        if self._trace is not None:
+            self._trace.close()
 
     def _work(self) -> None:
         event = self._engine.work()
-        self.wire.send(self._engine.take())
+        self._say()
         match event:
             case Asked():
                 self._asking = True
@@ -73,6 +88,7 @@ class LoginSession(Session):
         """Ask the password child, then hand the wire on or let the client try again."""
         try:
             if await (self._here(asked) if self._shared else self._apart(asked)):
+                self._end_trace()                       # the session has its own
                 return
             self._engine.refuse()
         except auth.Trouble:

@@ -9,10 +9,11 @@ import errno
 import os
 from concurrent.futures import ThreadPoolExecutor
 
-from pymta import clock, imap_without, log, mailbox, serve, sessions
+from pymta import clock, imap_without, log, mailbox, serve, sessions, trace
 from pymta.accounts import Mailbox
 from pymta.proto.imap import session as imap
 from pymta.proto.imap.framing import Limits
+from pymta.proto.mask import Imap
 from pymta.wire import Session, Wire
 
 _THREADS = 8
@@ -90,6 +91,7 @@ class MailSession(Session):
         self._box = box
         self._facts = facts
         self._engine: imap.Session | None = None
+        self._trace: trace.Trace | None = None
         self._said = b""                                # before there is an engine
         self._working = True                            # the engine is at work, or will be; what comes meanwhile waits
         self._waits_for_disk = self._gone = self._leaving = self._poked = False
@@ -159,6 +161,8 @@ class MailSession(Session):
         engine, self._engine = self._engine, None
         if engine is not None:
             engine.close()
+        if self._trace is not None:
+            self._trace.close()
 
     # ---- work ---------------------------------------------------------------------------------------------------------
     async def _begin(self) -> None:
@@ -178,7 +182,9 @@ class MailSession(Session):
             return
         log.event("login", service=self._facts["listener"], user=f"<{self.user}>", client=wire.peer[0], method=self._facts["method"],
                   tls=self._facts["tls"])
-        setting = imap.Setting(self._shared.limits, explain, clock.now, self._wake, self._expunged, self._without)
+        self._trace = trace.begin(wire.worker.settings["host.run"], "imap", (self.user, wire.peer[0]), Imap,
+                                  f"{self._facts['listener']} session of <{self.user}> from {wire.peer[0]}, {self._facts['tls'] or 'no TLS'}")
+        setting = imap.Setting(self._shared.limits, explain, clock.now, self._wake, self._expunged, self._trace, self._without)
         client_id = {b"name": self._facts["client"].encode()} if self._facts["client"] else {}
         self._engine = imap.Session(store, setting, tag=tag, said=self._said, client_id=client_id)
         self._said = b""

@@ -7,11 +7,12 @@ import ipaddress
 import os
 from collections.abc import Callable
 
-from pymta import auth, log, serve, sessions, settings
+from pymta import auth, log, serve, sessions, settings, trace
 from pymta.accounts import Mailbox
 from pymta.drop import Drop, Gone, InUse, open_drop
 from pymta.message.surrogate import surrogate
 from pymta.proto import pop3
+from pymta.proto.mask import Pop3
 from pymta.wire import Session, Wire
 
 ACCOUNT = "pymta-login"
@@ -38,10 +39,14 @@ class Pop3Session(Session):
         self._gone = self._leaving = False
         self._ready_octets = 0
         self._server = server
+        self._traces: str = in_force["host.run"]
+        self._trace = trace.begin(self._traces, "pop3-login", (client,), Pop3, f"{service} from {client}") if passwords else None
         self._say()
 
     # ---- what the wire calls ------------------------------------------------------------------------------------------
     def received(self, data: bytes) -> None:
+        if self._trace is not None:
+            self._trace.client(data)
         self._server.feed(data)
         self._go_on()
 
@@ -84,10 +89,15 @@ class Pop3Session(Session):
                     return
         self._say()
 
+    def _send(self, octets: bytes) -> None:
+        if self._trace is not None:
+            self._trace.server(octets)
+        self.wire.send(octets)
+
     def _say(self) -> None:
         if self._server.ended:
             self._close_drop()                          # before the last word: the client may come again at once
-        self.wire.send(self._server.take())
+        self._send(self._server.take())
         self._ready_octets = 0
         if self._server.ended:
             self.wire.close(linger=True)                # commands may stand behind the one that ended it
@@ -126,6 +136,8 @@ class Pop3Session(Session):
             self._go_on()
 
     def _close_drop(self) -> None:
+        if self._gone and self._trace is not None:
+            self._trace.close()
         drop, self._drop = self._drop, None
         if drop is not None:
             drop.close()
@@ -163,6 +175,8 @@ class Pop3Session(Session):
             found[1].close()
             return
         self._say()
+        if self._trace is not None:
+            self._trace.close()                         # the session has its own
         self._relayed = True
         sessions.Relay(self.wire, found[1], first=self._server.rest(), goodbye=b"-ERR [SYS/TEMP] the server is shutting down\r\n")
 
@@ -171,6 +185,11 @@ class Pop3Session(Session):
     async def open(self, mailbox: Mailbox, tls: str | None = None) -> None:
         """Answer a login that was right with the drop, or with why it cannot be had."""
         who = f"<{mailbox.address}>"
+        if self._trace is None:
+            self._trace = trace.begin(self._traces, "pop3", (mailbox.address, self._client), Pop3,
+                                      f"{self._service} session of {who} from {self._client}")
+            if self._trace is not None:
+                self._trace.client(self._server.rest())         # said behind the login
         try:
             self._drop = await asyncio.to_thread(open_drop, mailbox.maildir, self._folders, mailbox.pop3)
         except InUse:
@@ -226,7 +245,7 @@ class Pop3Session(Session):
         self._server.begin_message()
         try:
             while octets and not form.done and not self._gone:
-                self.wire.send(self._server.take() + form.feed(octets))
+                self._send(self._server.take() + form.feed(octets))
                 await self.wire.drain()
                 await asyncio.sleep(0)
                 octets = os.read(fd, _WHOLE_OCTETS)
@@ -236,7 +255,7 @@ class Pop3Session(Session):
             return
         finally:
             os.close(fd)
-        self.wire.send(form.end())
+        self._send(form.end())
         self._server.end_message()
 
     async def _commit(self, indices: tuple[int, ...]) -> None:

@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import imaplib
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -115,6 +116,21 @@ def test_what_users_says_of_capabilities_holds_for_the_next_login(stage: Stage) 
     finally:
         users.write_text(text)
         before.logout()
+
+
+def test_a_trace_is_written_by_the_owner_of_the_mailbox(stage: Stage) -> None:
+    directory = stage.root / "trace" / "ann@example.test"
+    directory.parent.mkdir(mode=0o711)
+    directory.mkdir()
+    directory.chmod(0o1733)
+    try:
+        imap = client(stage, "ann", tls=True)
+        imap.logout()
+        stage.wait(lambda: (directory / "imap-0").read_text().endswith(" - end\n"))
+        found = (directory / "imap-0").stat()
+        assert (found.st_uid, found.st_mode & 0o777) == (ANN, 0o600)
+    finally:
+        shutil.rmtree(directory.parent)
 
 
 def test_wrong_passwords_and_too_many_sessions(stage: Stage) -> None:

@@ -44,7 +44,8 @@ class Session:
         self.uid_only = False                           # RFC 9586
         self.is_idle = False                            # between IDLE and DONE
         self._idle_tag = b""
-        self._reader = Reader(setting.limits, said)
+        self._reader = Reader(setting.limits)
+        self._tap = setting.tap
         self._out: deque[bytes] = deque()
         self._out_octets = 0
         self._deflate: Deflate | None = None
@@ -56,12 +57,13 @@ class Session:
         self._job = self._over = False
         self._bad_in_a_row = 0
         self.source: fetch.Source | None = None        # the message last read: clients fetch big ones in pieces
+        self._hear(said)
         self._say(b"%b OK [CAPABILITY %b] Logged in\r\n" % (tag, capabilities(self)))
 
     # ---- the program's side -------------------------------------------------------------------------------------------
     def feed(self, data: bytes) -> None:
         if self._deflate is None:
-            self._reader.feed(data)
+            self._hear(data)
         else:
             self._deflate.feed(data)
 
@@ -70,6 +72,8 @@ class Session:
         data = b"".join(self._out)
         self._out.clear()
         self._out_octets = 0
+        if self._tap is not None and data:
+            self._tap.server(data)
         if self._deflate is not None:
             clear, self._clear = self._clear, b""
             data = clear + self._deflate.pack(data)
@@ -179,10 +183,15 @@ class Session:
                 self._bad(error.tag, str(error).encode("ascii", "replace"))
         return True
 
+    def _hear(self, data: bytes) -> None:
+        if self._tap is not None:
+            self._tap.client(data)
+        self._reader.feed(data)
+
     def _inflate(self) -> bool:
         """Hand the reader more of what came compressed; False if there is no more."""
         data = self._deflate.read() if self._deflate else b""
-        self._reader.feed(data)
+        self._hear(data)
         return bool(data)
 
     def _compress(self) -> None:

@@ -2,7 +2,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Callable, Generator, NamedTuple
+from typing import Any, Callable, Generator, NamedTuple, Protocol
 
 from pymta.proto.imap.framing import Limits
 
@@ -42,13 +42,21 @@ class Refusal(Exception):
         self.text = text
 
 
+class Tap(Protocol):
+    """Hears both sides, in clear and before compression."""
+
+    def client(self, data: bytes) -> None: ...
+    def server(self, data: bytes) -> None: ...
+
+
 @dataclass(frozen=True, slots=True)
 class Setting:
     """What a session is told by its program.
 
     explain: an exception of the store -> the text behind NO, None for a bug; now: the clock; wake: called, perhaps in
     another thread, when something can be told to an idling client: call poke() soon; expunged: mailbox name and how many
-    messages a client had removed from it; without: the name a client says in ID -> the capabilities it is not offered, in upper case.
+    messages a client had removed from it; without: the name a client says in ID -> the capabilities it is not offered, in upper case;
+    tap: hears all that is said, where somebody wants to know.
     """
 
     limits: Limits
@@ -56,4 +64,5 @@ class Setting:
     now: Callable[[], float]
     wake: Callable[[], None]
     expunged: Callable[[str, int], None] = lambda name, count: None
+    tap: Tap | None = None
     without: Callable[[bytes], frozenset[bytes]] = lambda client: frozenset()
