@@ -34,6 +34,7 @@ _SIZE = re.compile(rb",S=(\d{1,19})(?=[,:]|\Z)")
 _VSIZE = re.compile(rb",W=(\d{1,19})(?=[,:]|\Z)")
 _EMAILID = re.compile(rb",E=([A-Za-z0-9_-]{1,64})(?=[,:]|\Z)")
 _SECONDS = re.compile(rb"(\d{9,10})\.")
+_ALL_SECONDS = re.compile(rb"(?:[1-9]\d{9}\.)*")
 _ORDER = re.compile(rb"(\d{1,19})(?:\.[^.]*?M(\d{1,9}))?")
 
 
@@ -83,6 +84,14 @@ def order_of(base: bytes) -> tuple[int, int, bytes]:
     """Sort key in which new messages get their UIDs: seconds and microseconds as numbers, then the name."""
     found = _ORDER.match(base)
     return (int(found[1]), int(found[2] or 0), base) if found else (1 << 63, 0, base)
+
+
+def in_order(bases: list[bytes]) -> list[bytes]:
+    """bases by order_of."""
+    seconds = [base[:11] for base in bases]             # most begin with ten digits, and each with others: then this is all the key
+    if len(set(seconds)) == len(bases) and _ALL_SECONDS.fullmatch(b"".join(seconds)):
+        return sorted(bases)
+    return sorted(bases, key=order_of)
 
 
 _counter = itertools.count(1)

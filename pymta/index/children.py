@@ -81,7 +81,7 @@ class _Child:
                 pass                                    # pipe-user-pages-soft: only slower
 
     def ask(self, batch: Sequence[Any]) -> None:
-        lines = b"".join([b"%d %b %b\n" % (message.uid, b"new" if message.where[0] else b"cur", message.where[1]) for message in batch])
+        lines = b"".join([b"%d %b %b\n" % (message.uid, b"new" if message.new else b"cur", message.name) for message in batch])
         self.owed.append(batch[0].uid)
         _write(self._in, lines)
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from pymta import durable
 from pymta.mailbox.message import Message
-from pymta.mailbox.scanner import Vanished
+from pymta.mailbox.scanner import Place, Vanished
 
 if TYPE_CHECKING:
     from pymta.mailbox.folder import Folder
@@ -58,20 +58,20 @@ def chosen(folder: Folder, uids: Iterable[int]) -> list[Message]:
     return sorted((message for message in found if message is not None), key=lambda message: message.uid)
 
 
-def rename(folder: Folder, message: Message, where: tuple[bool, bytes] | None, path: bytes) -> bool:
-    """Rename the message's file to path, which is where in this folder, or (None) outside of it.  False if it is not there."""
+def rename(folder: Folder, message: Message, place: Place | None, path: bytes) -> bool:
+    """Rename the message's file to path, which is place in this folder, or (None) outside of it.  False if it is not there."""
     try:
         durable.rename(message.path, path)
     except FileNotFoundError:
         if not os.path.isdir(os.path.dirname(path)):
             raise
         return False
-    folder.scanner.renamed(message.base, message.where, where)
+    folder.scanner.renamed(message.base, message.place, place)
     return True
 
 
-def path_of(folder: Folder, where: tuple[bool, bytes]) -> bytes:
-    return b"%s/%s/%s" % (folder.directory, b"new" if where[0] else b"cur", where[1])
+def path_of(folder: Folder, base: bytes, place: Place) -> bytes:
+    return b"%s/%s/%s%s" % (folder.directory, b"new" if place[0] else b"cur", base, place[1])
 
 
 def each(folder: Folder, messages: Sequence[Message], act: Callable[[Message], bool]) -> list[Message]:

@@ -16,7 +16,7 @@ from pymta.mailbox.acting import chosen, each, locked, many, path_of, rename
 from pymta.mailbox.flags import letters_for, overflow_value
 from pymta.mailbox.looking import settle_locked
 from pymta.mailbox.message import LIMBO, Changes, Gone, Message
-from pymta.mailbox.scanner import CUR, NEW
+from pymta.mailbox.scanner import CUR, NEW, Place
 from pymta.mailbox.tidying import compress_uidlist, make_room
 
 if TYPE_CHECKING:
@@ -26,27 +26,27 @@ T = TypeVar("T")
 
 
 # ---- storing ----------------------------------------------------------------------------------------------------------
-def _place_for(base: bytes, letters: set[int]) -> tuple[bool, bytes]:
+def _place_for(letters: set[int]) -> Place:
     """Where a new message goes: one without flags to new/ (it is \\Recent to somebody then), as Dovecot does."""
-    return (CUR, b"%s:2,%s" % (base, maildir.sorted_letters(letters))) if letters else (NEW, base)
+    return (CUR, b":2,%s" % maildir.sorted_letters(letters)) if letters else (NEW, b"")
 
 
-def _publish(folder: Folder, made: list[tuple[bytes, tuple[bool, bytes]]], keys: dict[bytes, bytes],
+def _publish(folder: Folder, made: list[tuple[bytes, Place]], keys: dict[bytes, bytes],
              changes: Changes) -> list[int]:
     """UIDs for files that have just been put in place: names durable, UIDs durable.  On an error nothing of it stays.
 
     Both syncs come after both writes: most file systems put them on disk as one then."""
     try:
-        for base, where in made:
-            folder.scanner.added(base, where)
+        for base, place in made:
+            folder.scanner.added(base, place)
         settle_locked(folder, changes, [base for base, _ in made], keys)
         folder.uidlist.sync()
-        durable.sync_dirs(os.path.dirname(path_of(folder, where)) for _, where in made)
+        durable.sync_dirs(os.path.dirname(path_of(folder, base, place)) for base, place in made)
     except BaseException:
         folder.contents.drop([message for message in changes.arrived if message.base in {base for base, _ in made}], Changes())
-        for base, where in made:
-            folder.scanner.renamed(base, where, None)
-        _undo(path_of(folder, where) for _, where in made)
+        for base, place in made:
+            folder.scanner.renamed(base, place, None)
+        _undo(path_of(folder, base, place) for base, place in made)
         raise
     folder.finish(changes)
     uids = {message.base: message.uid for message in changes.arrived}
@@ -79,7 +79,7 @@ def _with_room(act: Callable[[], T], *folders: Folder) -> T:
 
 def _append_all(folder: Folder, messages: Sequence[tuple[bytes, Iterable[str], float | None]], by: object) -> list[int]:
     written: list[tuple[bytes, bytes]] = []             # (base, path in tmp)
-    made: list[tuple[bytes, tuple[bool, bytes]]] = []
+    made: list[tuple[bytes, Place]] = []
     try:
         for data, _, internaldate in messages:
             base = maildir.new_base(len(data), maildir.vsize_of_data(data))
@@ -93,11 +93,11 @@ def _append_all(folder: Folder, messages: Sequence[tuple[bytes, Iterable[str], f
                     letters, overflow = letters_for(folder, flags, make=True)
                     if overflow:
                         keys[base] = uidlist.with_key(b"", b"K", overflow_value(overflow))
-                    where = _place_for(base, letters)
-                    durable.rename(path, path_of(folder, where))
-                    made.append((base, where))
+                    place = _place_for(letters)
+                    durable.rename(path, path_of(folder, base, place))
+                    made.append((base, place))
             except BaseException:
-                _undo(path_of(folder, where) for _, where in made)
+                _undo(path_of(folder, base, place) for base, place in made)
                 raise
             uids = _publish(folder, made, keys, Changes(by=by))
             if maildirsize.is_kept(folder.root):
@@ -144,29 +144,29 @@ def _copy(folder: Folder, uids: list[int], target: Folder, by: object) -> list[t
 
 
 def _link_all(folder: Folder, messages: list[Message], target: Folder) \
-        -> tuple[list[tuple[bytes, tuple[bool, bytes]]], dict[bytes, bytes]]:
+        -> tuple[list[tuple[bytes, Place]], dict[bytes, bytes]]:
     """A second name in target for each message, by link where possible: (bases and places, keys)."""
-    made: list[tuple[bytes, tuple[bool, bytes]]] = []
+    made: list[tuple[bytes, Place]] = []
     keys: dict[bytes, bytes] = {}
     letters_of = _translated(folder, messages, target)
     try:
         for message in messages:
-            base, where, words = _named(message, letters_of(message))
+            base, place, words = _named(message, letters_of(message))
             if words:
                 keys[base] = words
-            _link(folder, message, path_of(target, where))
-            made.append((base, where))
+            _link(folder, message, path_of(target, base, place))
+            made.append((base, place))
     except BaseException:
-        _undo(path_of(target, where) for _, where in made)
+        _undo(path_of(target, base, place) for base, place in made)
         raise
     return made, keys
 
 
-def _named(message: Message, flags: tuple[set[int], list[str]]) -> tuple[bytes, tuple[bool, bytes], bytes]:
+def _named(message: Message, flags: tuple[set[int], list[str]]) -> tuple[bytes, Place, bytes]:
     """(base, place, keys) a copy of message gets."""
     letters, overflow = flags
     base = maildir.new_base(message.size, message.known_vsize, message.emailid)
-    return base, _place_for(base, letters), uidlist.with_key(b"", b"K", overflow_value(overflow))
+    return base, _place_for(letters), uidlist.with_key(b"", b"K", overflow_value(overflow))
 
 
 def _translated(folder: Folder, messages: list[Message], target: Folder) -> Callable[[Message], tuple[set[int], list[str]]]:
@@ -220,14 +220,14 @@ def expunge(folder: Folder, uids: Iterable[int], by: object = None) -> list[int]
         limbo, changes = _limbo(folder), Changes(by=by)
         sizes = {message: message.size for message in messages} if maildirsize.is_kept(folder.root) else {}
         with many(folder, len(messages)):
-            done = each(folder, messages, lambda message: rename(folder, message, None, b"%s/%s" % (limbo, message.where[1])))
+            done = each(folder, messages, lambda message: rename(folder, message, None, b"%s/%s" % (limbo, message.name)))
         durable.sync_dirs([limbo, *folder.scanner.paths.values()])
         if sizes:
             maildirsize.add(folder.root, -sum(sizes[message] for message in done), -len(done))
         folder.contents.drop(done, changes)
         folder.finish(changes)
         compress_uidlist(folder)
-        return changes.expunged
+        return sorted(message.uid for message in done)
 
 
 def move(folder: Folder, uids: Iterable[int], target: Folder, by: object = None) -> list[tuple[int, int]]:
@@ -242,27 +242,27 @@ def move(folder: Folder, uids: Iterable[int], target: Folder, by: object = None)
             return []
         letters_of = _translated(folder, messages, target)
         limbo, changes = _limbo(folder), Changes(by=by)
-        made: dict[int, tuple[bytes, tuple[bool, bytes]]] = {}
+        made: dict[int, tuple[bytes, Place]] = {}
         keys: dict[bytes, bytes] = {}
 
         def shift(message: Message) -> bool:
-            base, where, words = _named(message, letters_of(message))
+            base, place, words = _named(message, letters_of(message))
             try:                                        # for sessions that have not heard of it yet
-                durable.link(message.path, b"%s/%s" % (limbo, message.where[1]))
+                durable.link(message.path, b"%s/%s" % (limbo, message.name))
             except OSError:
                 pass
             try:
-                if not rename(folder, message, None, path_of(target, where)):
+                if not rename(folder, message, None, path_of(target, base, place)):
                     return False
             except OSError as error:
                 if error.errno != errno.EXDEV:
                     raise
-                _link(folder, message, path_of(target, where))
+                _link(folder, message, path_of(target, base, place))
                 durable.unlink_if_there(message.path)
-                folder.scanner.renamed(message.base, message.where, None)
+                folder.scanner.renamed(message.base, message.place, None)
             if words:
                 keys[base] = words
-            made[message.uid] = (base, where)
+            made[message.uid] = (base, place)
             return True
 
         with many(folder, len(messages)):
@@ -274,14 +274,14 @@ def move(folder: Folder, uids: Iterable[int], target: Folder, by: object = None)
         return list(zip((message.uid for message in done), new))
 
 
-def _moved(folder: Folder, target: Folder, made: list[tuple[bytes, tuple[bool, bytes]]], keys: dict[bytes, bytes],
+def _moved(folder: Folder, target: Folder, made: list[tuple[bytes, Place]], keys: dict[bytes, bytes],
            changes: Changes) -> list[int]:
     """Names and UIDs of moved files durable: first where they are now, then where they were.  An error undoes nothing: the mail
     is in target, and gets its UIDs from the next look."""
     if not made:
         return []
-    for base, where in made:
-        target.scanner.added(base, where)
+    for base, place in made:
+        target.scanner.added(base, place)
     settle_locked(target, changes, [base for base, _ in made], keys)
     target.uidlist.sync()
     durable.sync_dirs([*target.scanner.paths.values(), *folder.scanner.paths.values()])

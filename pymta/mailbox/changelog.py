@@ -40,11 +40,11 @@ def boot_id() -> bytes:
 
 def state_of(message: Message) -> bytes:
     """Its letters: a move from new/ to cur/ changes none."""
-    return letters_of(message.where[1])
+    return letters_of(message.place[1])
 
 
 def _states(messages: list[Message]) -> list[bytes]:
-    infos = [message.where[1][len(message.base):] for message in messages]
+    infos = [message.place[1] for message in messages]
     known = {info: letters_of(info) for info in set(infos)}
     return [known[info] for info in infos]
 

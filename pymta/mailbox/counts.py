@@ -2,7 +2,7 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from pymta import clock
 from pymta.formats.uidlist import NAME as UIDLIST
@@ -26,19 +26,9 @@ class Status:
 
 
 def status_of(folder: Folder, size: bool) -> Status:
-    known = folder.counted
-    if known and known[0] == folder.version and (not size or known[1].size is not None):
-        return replace(known[1], recent=len(folder.contents.in_new), uidnext=folder.uidnext)
-    status = _count(folder, size)
-    folder.counted = folder.version, status
-    return status
-
-
-def _count(folder: Folder, size: bool) -> Status:
-    messages = folder.messages
-    unseen, deleted = folder.count_flags(messages)
-    return Status(len(messages), len(folder.contents.in_new), unseen, deleted, folder.uidnext, folder.uidvalidity, folder.guid,
-                  sum(message.vsize for message in messages) if size else None)
+    contents = folder.contents
+    return Status(len(contents.messages), len(contents.in_new), *contents.unseen_and_deleted(), folder.uidnext, folder.uidvalidity, folder.guid,
+                  contents.octets() if size else None)
 
 
 def stamp(directory: bytes) -> object:

@@ -8,7 +8,7 @@ from pymta import log
 from pymta.formats import maildir, uidlist
 from pymta.mailbox.acting import chosen, each, locked, many, path_of, rename
 from pymta.mailbox.message import Changes, Message, overflow_of
-from pymta.mailbox.scanner import CUR
+from pymta.mailbox.scanner import CUR, Place
 from pymta.mailbox.tidying import rewrite_uidlist
 
 if TYPE_CHECKING:
@@ -27,11 +27,10 @@ def claim_recent(folder: Folder) -> list[int]:
                 def claim(message: Message) -> bool:
                     if not message.new:
                         return False
-                    name = message.where[1] if b":" in message.where[1] else message.where[1] + b":2,"
-                    where = (CUR, name)
-                    if not rename(folder, message, where, path_of(folder, where)):
+                    place = (CUR, message.place[1] or b":2,")
+                    if not rename(folder, message, place, path_of(folder, message.base, place)):
                         return False
-                    folder.contents.place(message, where, changes)
+                    folder.contents.place(message, place, changes)
                     return True
 
                 with many(folder, len(messages)):
@@ -47,32 +46,31 @@ def set_flags(folder: Folder, uids: Iterable[int], mode: str, flags: Iterable[st
     with locked(folder):
         letters, overflow = letters_for(folder, flags, make=mode != "remove")
         known = frozenset(b"DFRST") | {97 + index for index, keyword in enumerate(folder.letters.keywords) if keyword}
-        infos: dict[bytes, bytes] = {}                  # what stands behind a base -> what shall stand there
+        places: dict[bytes, Place] = {}                 # what stands behind a base -> what shall stand there
         messages, changes = chosen(folder, uids), Changes(by=by)
         touched: list[Message] = []
         spilled = {message.uid: message.flags for message in messages if folder.keys_of(message.uid) or overflow}
 
-        def wanted(info: bytes) -> bytes:
-            if info not in infos:
+        def wanted(info: bytes) -> Place:
+            place = places.get(info)
+            if place is None:
                 now = set(maildir.letters_of(info))
                 after = now | letters if mode == "add" else now - letters if mode == "remove" else now - known | letters
-                infos[info] = info if after == now else maildir.with_letters(info, maildir.sorted_letters(after))
-            return infos[info]
+                place = places[info] = CUR, info if after == now else maildir.with_letters(info, maildir.sorted_letters(after))
+            return place
 
         def change(message: Message) -> bool:
-            base, name = message.base, message.where[1]
-            info = wanted(name[len(base):])
-            where = (CUR, base + info)
-            if info == name[len(base):]:
+            info = message.place[1]
+            place = wanted(info)
+            if place[1] == info:
                 return True
-            if not rename(folder, message, where, path_of(folder, where)):
+            if not rename(folder, message, place, path_of(folder, message.base, place)):
                 return False
-            message.where = where
-            folder.contents.in_new.discard(message.uid)
+            folder.contents.put(message, place)
             touched.append(message)
             return True
 
-        differ = [message for message in messages if wanted(info := message.where[1][len(message.base):]) != info]
+        differ = [message for message in messages if wanted(info := message.place[1])[1] != info]
         with many(folder, len(differ)):
             each(folder, differ, change)
         if spilled:

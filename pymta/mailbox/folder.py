@@ -10,7 +10,6 @@ import os
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any
 
 from pymta import log
 from pymta.formats import maildir, uidlist
@@ -21,7 +20,7 @@ from pymta.locks import FolderLock
 from pymta.mailbox import actions, looking, reading, tidying
 from pymta.mailbox import flags as flags_of_messages
 from pymta.mailbox.changelog import ChangeLog, changed_since
-from pymta.mailbox.contents import Contents
+from pymta.mailbox.contents import Contents, count_letters
 from pymta.mailbox.message import Changes, Message, overflow_of
 from pymta.mailbox.scanner import Scanner, Vanished
 
@@ -51,8 +50,6 @@ class Folder:
         self.vanished = False
         self.users = 0
         self.opening = 0                                # threads within MailStore.open
-        self.version = 0                                # rises with every change
-        self.counted: tuple[int, Any] | None = None     # (version, what STATUS said then)
         self.look_is_due = False                        # for attach()
         self.known_flags: dict[bytes, frozenset[str]] = {}  # what stands behind the base -> flags
         self.sizes_counted: dict[int, int] = {}        # UID -> octets with CRLF, not yet in the uidlist
@@ -85,14 +82,14 @@ class Folder:
         """The message with this UID, None if it is not there (any more)."""
         return self.contents.by_uid.get(uid)
 
-    def count_flags(self, messages: Iterable[Message]) -> tuple[int, int]:
+    def count_flags(self, messages: Sequence[Message]) -> tuple[int, int]:
         """How many of these are unseen, and how many are deleted."""
-        kinds = Counter([message.where[1][len(message.base):] for message in messages])     # there are few, and counting them is fast
-        letters = [(maildir.letters_of(info), count) for info, count in kinds.items()]
-        return sum(count for some, count in letters if b"S" not in some), sum(count for some, count in letters if b"T" in some)
+        if messages == self.messages:
+            return self.contents.unseen_and_deleted()
+        return count_letters(Counter([message.place for message in messages]))      # there are few, and counting them is fast
 
     def flags_of(self, message: Message) -> frozenset[str]:
-        info = message.where[1][len(message.base):]
+        info = message.place[1]
         flags = self.known_flags.get(info)
         if flags is None:
             flags = self.known_flags[info] = maildir.flags_of(maildir.letters_of(info), self.letters.keywords)
@@ -148,7 +145,6 @@ class Folder:
             self._listeners.remove(told)
 
     def tell(self, changes: Changes) -> None:
-        self.version += bool(changes)
         if changes or self.vanished:                    # that it has vanished is news too
             for told in list(self._listeners):
                 try:

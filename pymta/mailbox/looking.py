@@ -85,12 +85,10 @@ def settle_locked(folder: Folder, changes: Changes, ours: Sequence[bytes] = (), 
     if folder.uidlist.list is None:
         _make_uidlist(folder)
     folder.contents.take_known(changes)
-    bases = sorted(folder.contents.unknown.difference(ours), key=maildir.order_of)
-    for base in [base for base in bases if b"\n" in base]:          # cannot be written in a uidlist
-        bases.remove(base)
+    bases = maildir.in_order([base for base in folder.contents.unknown.difference(ours) if b"\n" not in base])   # a uidlist cannot hold that
     if bases or ours:
         given = folder.uidlist.append([*bases, *ours], keys, sync=not ours)
-        folder.contents.arrive(((uid, base) for base, uid in given.items()), changes)
+        folder.contents.arrive([(uid, base) for base, uid in given.items()], changes)
 
 
 def _make_uidlist(folder: Folder) -> None:

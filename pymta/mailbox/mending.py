@@ -22,19 +22,19 @@ def part_twins(folder: Folder, before: float) -> None:
         for base, twins in list(folder.scanner.twins.items()):
             if base not in folder.scanner.names:
                 continue
-            mine = os.stat(path_of(folder, folder.scanner.names[base]))
-            for where in list(twins):
-                path = path_of(folder, where)
+            mine = os.stat(path_of(folder, base, folder.scanner.names[base]))
+            for place in list(twins):
+                path = path_of(folder, base, place)
                 other = os.stat(path)
                 if max(mine.st_ctime, other.st_ctime) > before:
                     continue
                 if os.path.samestat(mine, other):
                     durable.unlink(path)
-                    folder.scanner.renamed(base, where, None)
+                    folder.scanner.renamed(base, place, None)
                 else:
                     fresh = maildir.new_base(other.st_size, None)
-                    durable.rename(path, path_of(folder, (where[0], fresh + where[1][len(base):])))
-                log.event("tidy", mailbox=folder.directory, twin=where[1])
+                    durable.rename(path, path_of(folder, fresh, place))
+                log.event("tidy", mailbox=folder.directory, twin=base + place[1])
         folder.sync_locked()
 
 
@@ -44,14 +44,13 @@ def correct_size(folder: Folder, base: bytes) -> bool:
     A power cut between the two steps costs the message its UID: it is fetched again, under a new one."""
     fresh = _SIZES.sub(b"", base)
     with locked(folder):
-        listed, where = folder.uidlist.list, folder.scanner.names.get(base)
+        listed, place = folder.uidlist.list, folder.scanner.names.get(base)
         assert listed is not None
-        if where is None or base not in listed.uids or fresh in listed.uids or fresh in folder.scanner.names or not fresh:
+        if place is None or base not in listed.uids or fresh in listed.uids or fresh in folder.scanner.names or not fresh:
             return False
-        there = where[0], fresh + where[1][len(base):]
-        durable.rename(path_of(folder, where), path_of(folder, there))
-        folder.scanner.renamed(base, where, None)
-        folder.scanner.added(fresh, there)
+        durable.rename(path_of(folder, base, place), path_of(folder, fresh, place))
+        folder.scanner.renamed(base, place, None)
+        folder.scanner.added(fresh, place)
         uid = listed.uids[base]
         listed.uids = {fresh if each == base else each: number for each, number in listed.uids.items()}
         if uid in listed.keys:
@@ -59,7 +58,7 @@ def correct_size(folder: Folder, base: bytes) -> bool:
             if not listed.keys[uid]:
                 del listed.keys[uid]
         folder.uidlist.rewrite()
-        folder.contents.renamed(base, fresh, there)
-        durable.sync_dir(os.path.dirname(path_of(folder, there)))
+        folder.contents.renamed(uid, fresh, place)
+        durable.sync_dir(os.path.dirname(path_of(folder, fresh, place)))
         log.event("tidy", mailbox=folder.directory, renamed=base)
         return True

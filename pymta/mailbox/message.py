@@ -10,6 +10,7 @@ from pymta.formats.maildir import emailid_of, saved_at, size_of, vsize_of
 
 if TYPE_CHECKING:
     from pymta.mailbox.folder import Folder
+    from pymta.mailbox.scanner import Place
 
 LIMBO = b"pymta-limbo"
 
@@ -25,43 +26,48 @@ class Gone(LookupError):
 class Message:
     """One message.  The object is shared by all sessions and lives on after an expunge (then expunged is True).
 
-    uid: int; base: bytes, the file's name without flags; where: (whether it lies in new/, file name);
+    uid: int; base: bytes, the file's name without flags; place: whether the file lies in new/, and what stands behind the base in its name;
     modseq: room for CONDSTORE.
     """
 
-    __slots__ = ("folder", "uid", "base", "where", "expunged", "modseq", "_vsize", "_internaldate")
+    __slots__ = ("folder", "uid", "base", "place", "expunged", "modseq", "_vsize", "_internaldate")
     modseq: int
     _vsize: int
     _internaldate: float
 
-    def __init__(self, folder: Folder, uid: int, base: bytes, where: tuple[bool, bytes]) -> None:
+    def __init__(self, folder: Folder, uid: int, base: bytes, place: Place) -> None:
         self.folder = folder
         self.uid = uid
         self.base = base
-        self.where = where
+        self.place = place
         self.expunged = False                           # the other slots are filled when they are asked for
 
     def __repr__(self) -> str:
-        return f"Message({self.uid}, {self.where[1]!r}{', expunged' if self.expunged else ''})"
+        return f"Message({self.uid}, {self.name!r}{', expunged' if self.expunged else ''})"
 
     @property
     def new(self) -> bool:
         """True while the file lies in new/: no session has been told yet that it is \\Recent."""
-        return self.where[0]
+        return self.place[0]
+
+    @property
+    def name(self) -> bytes:
+        """Of its file."""
+        return self.base + self.place[1]
 
     @property
     def flags(self) -> frozenset[str]:
         """System flags as in RFC 9051 §2.3.2 with their backslash, and keywords; never \\Recent."""
         folder = self.folder
-        flags = folder.known_flags.get(self.where[1][len(self.base):])
+        flags = folder.known_flags.get(self.place[1])
         return flags if flags is not None and not folder.has_keys else folder.flags_of(self)
 
     @property
     def path(self) -> bytes:
         """Where the file lies, as far as we know."""
-        in_new, name = self.where
-        place = LIMBO if self.expunged else b"new" if in_new else b"cur"
-        return b"%s/%s/%s" % (self.folder.directory, place, name)
+        in_new, info = self.place
+        where = LIMBO if self.expunged else b"new" if in_new else b"cur"
+        return b"%s/%s/%s%s" % (self.folder.directory, where, self.base, info)
 
     @property
     def keys(self) -> bytes:

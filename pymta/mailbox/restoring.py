@@ -14,7 +14,7 @@ from pymta.formats import maildir, maildirsize, uidlist
 from pymta.mailbox.acting import locked, path_of
 from pymta.mailbox.looking import settle_locked
 from pymta.mailbox.message import LIMBO, Changes
-from pymta.mailbox.scanner import CUR, NEW
+from pymta.mailbox.scanner import CUR, NEW, Place
 
 if TYPE_CHECKING:
     from pymta.mailbox.folder import Folder
@@ -52,7 +52,7 @@ def restore(folder: Folder, names: Iterable[bytes], by: object = None) -> list[t
         listed, changes = folder.uidlist.list, Changes(by=by)
         assert listed is not None
         limbo = os.path.join(folder.directory, LIMBO)
-        made: list[tuple[bytes, bytes, tuple[bool, bytes]]] = []
+        made: list[tuple[bytes, bytes, Place]] = []
         keys: dict[bytes, bytes] = {}
         octets = 0
         for name in names:
@@ -62,18 +62,18 @@ def restore(folder: Folder, names: Iterable[bytes], by: object = None) -> list[t
                 size = os.stat(os.path.join(limbo, name)).st_size
                 base = maildir.new_base(size, maildir.vsize_of(old))
                 letters = maildir.sorted_letters(set(maildir.letters_of(name)) - {ord("T")})
-                where = (CUR, b"%s:2,%s" % (base, letters)) if letters else (NEW, base)
-                durable.rename(os.path.join(limbo, name), path_of(folder, where))
+                place = (CUR, b":2,%s" % letters) if letters else (NEW, b"")
+                durable.rename(os.path.join(limbo, name), path_of(folder, base, place))
             except FileNotFoundError:
                 continue
             if overflow := uidlist.key_of(words, b"K"):
                 keys[base] = uidlist.with_key(b"", b"K", overflow)
-            made.append((name, base, where))
+            made.append((name, base, place))
             octets += size
         if not made:
             return []
-        for _, base, where in made:
-            folder.scanner.added(base, where)
+        for _, base, place in made:
+            folder.scanner.added(base, place)
         settle_locked(folder, changes, [base for _, base, _ in made], keys)
         folder.uidlist.sync()
         durable.sync_dirs([*folder.scanner.paths.values(), limbo])

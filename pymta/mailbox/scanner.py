@@ -17,13 +17,13 @@ from __future__ import annotations
 
 import os
 from collections import deque
-from itertools import repeat
 
 from pymta import clock, watch
 from pymta.formats.maildir import base_of
 from pymta.mailbox.message import NoSuchMailbox
 
 NEW, CUR = True, False
+Place = tuple[bool, bytes]                               # whether it is in new/, and what stands behind the base in the file's name: ":2,S"
 _DIRTY_S = 1.0                                          # a change within the grain of the file system's clock cannot be seen
 
 
@@ -32,15 +32,15 @@ class Vanished(NoSuchMailbox):
 
 
 class Scanner:
-    """One Maildir directory (bytes).  names: base -> (in new/, file name); twins: base -> the further names of that base.
+    """One Maildir directory (bytes).  names: base -> its place; twins: base -> the further places of that base.
 
     watched=False never uses inotify (for tests, and for file systems that lie).
     """
 
     def __init__(self, directory: bytes, *, watched: bool = True) -> None:
         self.directory = directory
-        self.names: dict[bytes, tuple[bool, bytes]] = {}
-        self.twins: dict[bytes, list[tuple[bool, bytes]]] = {}
+        self.names: dict[bytes, Place] = {}
+        self.twins: dict[bytes, list[Place]] = {}
         self.paths = {NEW: os.path.join(directory, b"new"), CUR: os.path.join(directory, b"cur")}
         self.listings = 0                               # how often the directories were listed, for tests and measurements
         self._queue: deque[watch.Event] = deque()
@@ -176,14 +176,14 @@ class Scanner:
             base = base_of(name)
             touched.add(base)
             if mask & watch.CAME:
-                self._add(base, (bool(tag), name))
+                self._add(base, (bool(tag), name[len(base):]))
             else:
-                self._discard(base, (bool(tag), name))
+                self._discard(base, (bool(tag), name[len(base):]))
                 if mask & watch.MOVED_FROM:
                     lost.add(base)
         return heard, any(base not in names for base in lost)
 
-    def _add(self, base: bytes, where: tuple[bool, bytes]) -> None:
+    def _add(self, base: bytes, where: Place) -> None:
         had = self.names.setdefault(base, where)
         if had is where or had == where:
             return
@@ -194,7 +194,7 @@ class Scanner:
             self.names[base], where = where, had
         twins.append(where)
 
-    def _discard(self, base: bytes, where: tuple[bool, bytes]) -> None:
+    def _discard(self, base: bytes, where: Place) -> None:
         twins = self.twins.get(base)
         if twins and where in twins:
             twins.remove(where)
@@ -221,15 +221,15 @@ class Scanner:
         for tag, listed in listing:
             if listed and min(listed)[:1] <= b".":
                 listed = [name for name in listed if name[:1] != b"." and name[:1] != b":"]
-            before = len(names)
-            fresh = dict(zip([name.partition(b":")[0] for name in listed], zip(repeat(tag), listed)))
-            if len(fresh) == len(listed) and (not before or names.keys().isdisjoint(fresh)):
-                names.update(fresh)
+            fresh = _places(tag, listed)
+            if len(fresh) == len(listed) and names.keys().isdisjoint(fresh):
+                self.names = names = {**names, **fresh} if names else fresh
             else:
                 for name in listed:
-                    self._add(base_of(name), (tag, name))
+                    self._add(base := base_of(name), (tag, name[len(base):]))
         for base in keep:
             names.setdefault(base, old[base])
+        names.pop(b"", None)                            # no message begins with a colon
         if not old:
             return set(names)
         touched = {base for base, where in names.items() if old.get(base) != where}
@@ -269,7 +269,7 @@ class Scanner:
         return self._take(listing, keep)
 
     # ---- what we do ourselves -------------------------------------------------------------------------------------------
-    def renamed(self, base: bytes, old: tuple[bool, bytes], new: tuple[bool, bytes] | None) -> None:
+    def renamed(self, base: bytes, old: Place, new: Place | None) -> None:
         """We have just renamed (or removed: new is None) a file; its events will say so again, and do no harm."""
         if self.names.get(base) == old and base not in self.twins:
             if new is None:
@@ -281,9 +281,23 @@ class Scanner:
         if new is not None:
             self._add(base, new)
 
-    def added(self, base: bytes, where: tuple[bool, bytes]) -> None:
+    def added(self, base: bytes, where: Place) -> None:
         """We have just put a file there."""
         self._add(base, where)
+
+
+def _places(tag: bool, names: list[bytes]) -> dict[bytes, Place]:
+    """base -> place.  There are few places, and each is kept once."""
+    out: dict[bytes, Place] = {}
+    places: dict[bytes, Place] = {}
+    bare = tag, b""
+    for name in names:
+        base, colon, info = name.partition(b":")
+        place = places.get(info) if colon else bare
+        if place is None:
+            place = places[info] = tag, b":" + info
+        out[base] = place
+    return out
 
 
 def _bases(listing: list[tuple[bool, list[bytes]]]) -> set[bytes]:

@@ -66,7 +66,7 @@ def rewrite_uidlist(folder: Folder) -> None:
 
 def compress_uidlist(folder: Folder) -> None:
     """Under the lock: rewrite when a quarter of the lines are dead, as Dovecot does."""
-    if folder.uidlist.list and len(folder.uidlist.list.uids) > 64 + len(folder.contents.by_base) * 4 // 3:
+    if folder.uidlist.list and len(folder.uidlist.list.uids) > 64 + len(folder.messages) * 4 // 3:
         rewrite_uidlist(folder)
 
 

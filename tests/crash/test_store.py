@@ -138,7 +138,7 @@ def look(root: str) -> View:
             file.write(b"new\n")
         folder.open()
         for message in folder.messages:
-            letters = maildir.letters_of(message.where[1])
+            letters = maildir.letters_of(message.name)
             known = maildir.flags_of(letters, folder.letters.keywords)
             found[name, folder.uidvalidity, message.uid] = folder.read(message.uid) if len(known) == len(letters) else b"what is this letter?"
         found[name, folder.uidvalidity, folder.append(b"new\n")] = b"new\n"

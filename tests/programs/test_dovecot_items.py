@@ -35,8 +35,7 @@ def us(path: str) -> Iterator[Conversation]:
     finally:
         assert talk.session is not None
         talk.session.close()
-        opened.folders.clear()
-        opened.statuses.clear()
+        opened.forget_all()
 
 
 def fetched(talk: Conversation, what: str) -> dict:

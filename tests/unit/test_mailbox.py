@@ -95,7 +95,7 @@ def test_flags_and_removals_of_others(inbox, heard):
     inbox.append_all([(DATA, ["\\Seen"], None)] * 3)
     heard.clear()
     cur = os.path.join(inbox.directory, b"cur")
-    first, second, _ = (message.where[1] for message in inbox.messages)
+    first, second, _ = (message.name for message in inbox.messages)
     os.rename(os.path.join(cur, first), os.path.join(cur, first + b"T"))
     os.unlink(os.path.join(cur, second))
     changes = inbox.sync()
@@ -163,7 +163,7 @@ def test_foreign_names(store, inbox, name):
     assert ("\\Seen" in message.flags) == (":2,S" in name)
     inbox.set_flags([1], "replace", ["\\Flagged"])
     assert message.flags == {"\\Flagged"}
-    assert ("P" in os.fsdecode(message.where[1])) == ("P" in name)      # letters we do not know stay
+    assert ("P" in os.fsdecode(message.name)) == ("P" in name)      # letters we do not know stay
     assert fresh(inbox) == view(inbox)
 
 
@@ -272,7 +272,7 @@ def test_flags(inbox, heard):
     inbox.set_flags([1], "remove", ["work", "nobody", "\\Seen"])
     assert inbox.get(1).flags == {"\\Flagged", "new"}
     inbox.set_flags([1], "replace", ["\\Deleted", "\\Answered", "\\Draft"])
-    assert inbox.get(1).flags == {"\\Deleted", "\\Answered", "\\Draft"} and inbox.get(1).where[1].endswith(b":2,DRT")
+    assert inbox.get(1).flags == {"\\Deleted", "\\Answered", "\\Draft"} and inbox.get(1).name.endswith(b":2,DRT")
     assert inbox.keywords == ["Work", "new"]                            # "nobody" was only removed, so it does not exist
     assert fresh(inbox) == view(inbox)
 
@@ -307,7 +307,7 @@ def test_set_flags_while_somebody_renames(inbox):
     rename, calls = os.rename, []
 
     def race(old, new):                                 # and once more, between our look and our rename
-        if old.endswith(inbox.get(7).where[1]) and not calls:
+        if old.endswith(inbox.get(7).name) and not calls:
             calls.append(rename(old, old + b"T"))
         rename(old, new)
 

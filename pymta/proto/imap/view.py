@@ -43,7 +43,6 @@ class View:
         self.claim_recent()
         self._recent_told = len(self.recent)
         self.keywords: list[str] = list(folder.keywords)
-        self._counted: tuple[object, tuple[int, int]] = (None, (0, 0))
 
     def close(self) -> None:
         self.folder.remove_listener(self.told)
@@ -208,10 +207,7 @@ class View:
 
     def count(self) -> tuple[int, int]:
         """How many messages are unseen, and how many are deleted."""
-        stamp = self.folder.version, len(self.messages)
-        if self._counted[0] != stamp:
-            self._counted = stamp, self.folder.count_flags(self.messages)
-        return self._counted[1]
+        return self.folder.count_flags(self.messages)
 
     def flags(self, message: Any) -> bytes:
         """A message's flags as they stand in a reply."""
