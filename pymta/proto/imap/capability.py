@@ -39,6 +39,7 @@ CAPABILITIES: tuple[Capability, ...] = (
     Capability("ESEARCH", "RFC 4731"),
     Capability("SEARCHRES", "RFC 5182", needs=("ESEARCH",)),
     Capability("PARTIAL", "RFC 9394", needs=("ESEARCH",)),
+    Capability("MULTISEARCH", "RFC 7377", needs=("ESEARCH",)),
     Capability("WITHIN", "RFC 5032"),
     Capability("LIST-EXTENDED", "RFC 5258"),
     Capability("LIST-STATUS", "RFC 5819", needs=("LIST-EXTENDED",)),

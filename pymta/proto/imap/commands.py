@@ -3,7 +3,7 @@ from __future__ import annotations
 
 from typing import Callable
 
-from pymta.proto.imap import on_append, on_mailboxes, on_messages, on_search, on_session
+from pymta.proto.imap import on_append, on_mailboxes, on_messages, on_multisearch, on_search, on_session
 from pymta.proto.imap.grammar import Command
 from pymta.proto.imap.search import asks_numbers
 from pymta.proto.imap.wants import Running
@@ -18,7 +18,7 @@ COMMANDS: dict[bytes, Callable[..., Running]] = {
     b"LIST": on_mailboxes.list_, b"LSUB": on_mailboxes.lsub, b"STATUS": on_mailboxes.status, b"APPEND": on_append.append,
     b"FETCH": on_messages.fetch, b"STORE": on_messages.store, b"COPY": on_messages.copy, b"MOVE": on_messages.copy,
     b"EXPUNGE": on_messages.expunge, b"SEARCH": on_search.search,
-    b"SORT": on_search.sort, b"THREAD": on_search.thread,
+    b"SORT": on_search.sort, b"THREAD": on_search.thread, b"ESEARCH": on_multisearch.esearch,
 }
 # These need a mailbox that is selected.
 SELECTED = frozenset((b"CHECK", b"CLOSE", b"UNSELECT", b"EXPUNGE", b"SEARCH", b"SORT", b"THREAD", b"FETCH", b"STORE", b"COPY", b"MOVE"))
@@ -28,7 +28,7 @@ QUIET = frozenset((b"SELECT", b"EXAMINE", b"CLOSE", b"UNSELECT", b"LOGOUT"))
 KEEP_NUMBERS = frozenset((b"FETCH", b"STORE", b"SEARCH", b"SORT", b"THREAD"))
 # Without UID they are about message numbers; with it a search key may be.
 _NUMBERED = frozenset((b"FETCH", b"STORE", b"COPY", b"MOVE", b"REPLACE", b"SEARCH", b"SORT", b"THREAD"))
-_SEARCHES = frozenset((b"SEARCH", b"SORT", b"THREAD"))
+_SEARCHES = frozenset((b"SEARCH", b"SORT", b"THREAD", b"ESEARCH"))
 
 
 def uses_numbers(command: Command) -> bool:

@@ -27,7 +27,7 @@ _TEXTS = {b"SUBJECT": "subject", b"FROM": "from_", b"TO": "to", b"CC": "cc", b"D
 def search(session: Session, command: Command) -> Running:
     options, known, key = command.args
     view = _view(session)
-    found = yield from _saving(view, options, _found(session, view, known, key))
+    found = yield from keeping(view, options, found_in(session, view, known, key))
     yield _reply(session, b"SEARCH", command, options, found, asks_modseq(key))
     return b"OK Done"
 
@@ -35,7 +35,7 @@ def search(session: Session, command: Command) -> Running:
 def sort(session: Session, command: Command) -> Running:
     options, criteria, known, key = command.args
     view = _view(session)
-    found = yield from _saving(view, options, _found(session, view, known, key))
+    found = yield from keeping(view, options, found_in(session, view, known, key))
     uids = _numbers(view, found, True)
     asked = (b"SORT", criteria)
     if view.arranged[:2] == (asked, uids):
@@ -50,7 +50,7 @@ def sort(session: Session, command: Command) -> Running:
 def thread(session: Session, command: Command) -> Running:
     algorithm, known, key = command.args
     view = _view(session)
-    found = yield from _found(session, view, known, key)
+    found = yield from found_in(session, view, known, key)
     numbers = _numbers(view, found, command.uid)
     asked = (b"THREAD", algorithm, command.uid)         # what the numbers are called is part of the answer
     uids = _numbers(view, found, True), (not command.uid and numbers)
@@ -75,7 +75,7 @@ def _numbers(view: View, positions: list[int], uid: bool) -> list[int]:
     return [messages[position].uid for position in positions] if uid else [position + 1 for position in positions]
 
 
-def _found(session: Session, view: View, known: bool, key: tuple) -> Generator[Any, Any, list[int]]:
+def found_in(session: Session, view: View, known: bool, key: tuple) -> Generator[Any, Any, list[int]]:
     """Positions of the messages that a search program fits."""
     if not known:
         raise Refusal(b"NO [BADCHARSET (US-ASCII UTF-8 ISO-8859-1)] I do not know this character set")
@@ -102,7 +102,7 @@ def _found(session: Session, view: View, known: bool, key: tuple) -> Generator[A
     return found
 
 
-def _saving(view: View, options: results.Options | None, finding: Generator[Any, Any, list[int]]) -> Generator[Any, Any, list[int]]:
+def keeping(view: View, options: results.Options | None, finding: Generator[Any, Any, list[int]]) -> Generator[Any, Any, list[int]]:
     """A search that was to be kept and ends in NO leaves nothing behind; after BAD all is as it was.  RFC 5182 §2.1"""
     try:
         return (yield from finding)

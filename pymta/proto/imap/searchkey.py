@@ -1,7 +1,7 @@
 """searchkey: what SEARCH, SORT and THREAD are asked.                                           RFC 3501 §6.4.4, RFC 4731, RFC 5032, RFC 5256"""
 from __future__ import annotations
 
-from pymta.proto.imap import results
+from pymta.proto.imap import mailboxfilter, results
 from pymta.proto.imap.args import Args, Bad
 
 _KEYS_OF_FLAGS = {b"ANSWERED": ("\\Answered", True), b"DELETED": ("\\Deleted", True), b"DRAFT": ("\\Draft", True),
@@ -25,6 +25,15 @@ def search(args: Args) -> tuple:
         args.space()
         return (options, *_keys_in_charset(args))
     return options, True, _keys(args, "utf-8")
+
+
+def esearch(args: Args) -> tuple:
+    """[SP "IN" SP "(" filters ")"] and then as SEARCH  ->  (filters or None, options or None, charset known, key)      RFC 7377 §4"""
+    sources = None
+    if bytes(args.raw[args.at:args.at + 5]).upper() == b" IN (":
+        args.at += 4
+        sources = mailboxfilter.of_esearch(args)
+    return (sources, *search(args))
 
 
 def sort(args: Args) -> tuple:
