@@ -163,6 +163,9 @@ class Folder:
         self.set_flags([message.uid for message in messages if message.uid not in changed], mode, flags, by)
         return changed
 
+    def known(self, message: Message) -> Entry | None:
+        return self.describing([message]).some([message])[0]
+
     def describing(self, messages: list[Message]) -> Describing:
         return Describing(self)
 

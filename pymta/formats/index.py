@@ -3,8 +3,8 @@
     pymta-index        = head *row                      ; of 64 octets each, little-endian
     pymta-index-text   = head *text                     ; row says where
     head = "pymtaidx" version UIDVALIDITY stamp zeros   ; the same random stamp in both files: they belong together
-    row  = offset crc uid envelope bodystructure parts keys vsize internaldate sent header spare
-    text = ENVELOPE BODYSTRUCTURE PARTS KEYS            ; their lengths stand in the row
+    row  = offset crc uid envelope bodystructure parts keys vsize internaldate sent header preview
+    text = ENVELOPE BODYSTRUCTURE PARTS KEYS PREVIEW    ; their lengths stand in the row
 
 Writers: whoever had to look at a message anyway, holding flock(2) on pymta-index.  Readers need no lock.  Appended to only: text
 first, then its rows.  Nothing of it is synced: crc covers the row behind it, the message's base and its text, and is checked
@@ -20,7 +20,7 @@ from typing import NamedTuple
 from zlib import crc32
 
 ROWS_NAME, TEXT_NAME = b"pymta-index", b"pymta-index-text"
-VERSION = 2
+VERSION = 3
 ROW_OCTETS = HEAD_OCTETS = 64
 
 _HEAD = struct.Struct("<8sII16s32x")
@@ -31,7 +31,7 @@ assert _ROW.size == _BODY.size + 12 == ROW_OCTETS
 
 
 class Entry(NamedTuple):
-    """envelope, bodystructure: as IMAP sends them; parts: see index/describe; keys: message/sortkey.  vsize: octets with CRLF; header: octets of
+    """envelope, bodystructure: as IMAP sends them; parts: see index/describe; keys: message/sortkey; preview: message/preview, UTF-8.  vsize: octets with CRLF; header: octets of
     the header with CRLF; internaldate: seconds since 1970; sent: the same of the
     Date field, the internal date where that cannot be read."""
 
@@ -44,6 +44,7 @@ class Entry(NamedTuple):
     sent: int = 0
     parts: bytes = b""
     keys: bytes = b""
+    preview: bytes = b""
 
 
 class Packed(NamedTuple):
@@ -70,8 +71,8 @@ def fits(head: bytes, uidvalidity: int) -> bool:
 
 def encode(entry: Entry, base: bytes) -> Packed:
     body = _BODY.pack(entry.uid, len(entry.envelope), len(entry.bodystructure), len(entry.parts), len(entry.keys), entry.vsize,
-                      entry.internaldate, entry.sent, entry.header, 0)
-    text = b"".join((entry.envelope, entry.bodystructure, entry.parts, entry.keys))
+                      entry.internaldate, entry.sent, entry.header, len(entry.preview))
+    text = b"".join((entry.envelope, entry.bodystructure, entry.parts, entry.keys, entry.preview))
     return Packed(crc32(text, crc32(body, crc32(base))).to_bytes(4, "little") + body, text)
 
 
@@ -88,4 +89,6 @@ def decode(rows: bytes | bytearray, at: int, text: bytes, base: bytes, _new=tupl
         return None
     structure += envelope
     parts += structure
-    return _new(Entry, (uid, text[:envelope], text[envelope:structure], vsize, internaldate, header, sent, text[structure:parts], text[parts:]))
+    keys += parts
+    return _new(Entry, (uid, text[:envelope], text[envelope:structure], vsize, internaldate, header, sent, text[structure:parts],
+                        text[parts:keys], text[keys:]))

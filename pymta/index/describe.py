@@ -4,7 +4,7 @@ from __future__ import annotations
 import struct
 
 from pymta.formats.index import Entry
-from pymta.message import mime, sortkey, structure
+from pymta.message import mime, preview, sortkey, structure
 
 _NODE = struct.Struct("<IIIHH")
 _KINDS = {b"multipart": 1, b"message": 2}
@@ -17,7 +17,7 @@ def describe(uid: int, data: bytes, internaldate: float) -> Entry:
     sent = sortkey.sent(root.fields.get(b"date", b""))
     return Entry(uid, structure.envelope(root), structure.body(root, extended=True), len(wire), internaldate, root.body,
                  sent=int(internaldate) if sent is None else sent, parts=pack_parts(root) if len(wire) < 1 << 32 else b"",
-                 keys=sortkey.pack(sortkey.keys(root.fields)))
+                 keys=sortkey.pack(sortkey.keys(root.fields)), preview=preview.of(wire, root).encode("utf-8", "replace"))
 
 
 def pack_parts(root: mime.Part) -> bytes:

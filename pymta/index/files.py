@@ -15,7 +15,7 @@ _DEAD_ROWS = 5000                                       # rows of messages that 
 _GAP_OCTETS = 1 << 16                                   # rather read over so much between two texts than ask twice
 _WORDS = ROW_OCTETS // 4
 _UID = 3                                                # place in a row, in words
-_SPAN = struct.Struct("<Q8xIIII")                       # of a row: offset, the four lengths
+_SPAN = struct.Struct("<Q8xIIII28xI")                    # of a row: offset, the five lengths
 
 _KEYS = struct.Struct("<Q8xIIII16xq")                   # the same, and when it was sent
 
@@ -91,7 +91,7 @@ class IndexFiles:
         rows, get = self._rows, self._at.get
         numbers = [get(message.uid, -1) for message in messages]
         known = [number for number in numbers if number >= 0]
-        spans = [(offset, first + second + third + fourth) for offset, first, second, third, fourth in
+        spans = [(offset, first + second + third + fourth + fifth) for offset, first, second, third, fourth, fifth in
                  [_SPAN.unpack_from(rows, number * ROW_OCTETS) for number in known]]
         following = iter(self._texts(spans))
         out = [decode(rows, number * ROW_OCTETS, next(following), message.base) if number >= 0 else None
@@ -112,8 +112,8 @@ class IndexFiles:
             spans = [_SPAN.unpack_from(rows, number * ROW_OCTETS) for number in numbers]
             try:
                 if which == "envelope":
-                    return self._texts([(offset, first) for offset, first, _, _, _ in spans])
-                return self._texts([(offset + first, second) for offset, first, second, _, _ in spans])
+                    return self._texts([(offset, first) for offset, first, *_ in spans])
+                return self._texts([(offset + first, second) for offset, first, second, *_ in spans])
             except OSError:
                 return None
 

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable, Sequence
 from pymta import log
 from pymta.formats import maildir, uidlist
 from pymta.formats.keywords import KeywordsFile
+from pymta.formats.index import Entry
 from pymta.index.describing import Describing
 from pymta.index.files import IndexFiles
 from pymta.locks import FolderLock
@@ -218,6 +219,11 @@ class Folder:
     def count(self, message: Message) -> int:
         """Read the message to learn its size with CRLF; it will be written down when the folder is closed.  Raises Gone."""
         return reading.count(self, message)
+
+    def known(self, message: Message) -> Entry | None:
+        """What the index holds of one message, without reading the message for it."""
+        self.index.refresh(self.uidvalidity)
+        return self.index.read([message])[0]
 
     def describing(self, messages: Sequence[Message]) -> Describing:
         """What is known of these messages without reading them (to be closed): for a command that wants it of all, some at a time."""

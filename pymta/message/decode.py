@@ -15,16 +15,26 @@ from pymta.message.mime import Part
 _WORD = re.compile(rb"=\?([!-)+->@-~]+?)(?:\*[!->@-~]*)?\?([bBqQ])\?([ -~]*?)\?=")
 _BETWEEN = re.compile(rb"(\?=)[ \t\r\n]+(?==\?)").sub
 _NOT_BASE64 = re.compile(rb"[^A-Za-z0-9+/]+").sub
+_NO_CHARSETS = frozenset(("punycode", "idna", "unicode_escape", "unicode-escape", "raw_unicode_escape", "raw-unicode-escape", "undefined", "mbcs", "oem"))
 PARTS_MAX = 1000
+
+
+def codec(name: bytes) -> str | None:
+    """Python's name of a character set; None for one that is not known, or that mail does not have."""
+    try:
+        found = codecs.lookup(name.decode("ascii").strip() or "us-ascii")
+    except (LookupError, ValueError):
+        return None
+    # not one of Python's own: "zip" gives octets, and "punycode" takes time that grows with the square of the text
+    return found.name if found._is_text_encoding and found.name not in _NO_CHARSETS else None
 
 
 def charset(octets: bytes, name: bytes) -> str:
     """Text in a character set; an unknown one, or what does not fit, is UTF-8 if it can be, else Latin-1."""
     try:
-        codec = codecs.lookup(name.decode("ascii").strip() or "us-ascii")
-        if codec._is_text_encoding:                     # not one of Python's own, such as "zip"
-            return octets.decode(codec.name)
-    except (LookupError, ValueError):                   # UnicodeDecodeError is one
+        if known := codec(name):
+            return octets.decode(known)
+    except ValueError:                                  # UnicodeDecodeError is one
         pass
     try:
         return octets.decode("utf-8")

@@ -119,3 +119,28 @@ def test_the_save_date_is_that_of_dovecot() -> None:
     for number, row in theirs.items():
         one, other = (imaplib.Internaldate2tuple(b'INTERNALDATE "%b"' % each[b"SAVEDATE"]) for each in (row, ours[number]))
         assert one and other and abs(time.mktime(one) - time.mktime(other)) < 30
+
+
+# We leave out titles and attachments, look into forwarded messages, and read unlabelled 8-bit text as Latin-1: the rest is the same.
+PREVIEWED = [
+    b"\n> quoted\n> more\nmine\n>x\n", b"\n> quoted\n> more\n", b"\n" + b"word " * 100, b"Content-Type: image/png\n\nx\n", b"\n",
+    "Content-Type: text/plain; charset=utf-8\n\nGrüße € 日本\n".encode(), "Content-Type: text/plain; charset=iso-8859-1\n\nGrüße\n".encode("latin-1"),
+    b"Content-Transfer-Encoding: base64\n\naGVsbG8K\n", b"Content-Transfer-Encoding: quoted-printable\n\na=3Db=\n c\n",
+    b"Content-Type: text/html; charset=utf-8\n\n<html><head><style>a{}</style></head><body><p>Hello</p><div>x</div>y<br>z &amp;&lt;&euro;&#65;</body>",
+    b"Content-Type: text/html\n\n<blockquote>quoted</blockquote>mine", b"Content-Type: text/html\n\n<blockquote>quoted</blockquote>",
+    b"Content-Type: text/html\n\na<script>if (a<b) {}</script>b<!-- c -->d", b"Content-Type: text/html\n\nunclosed <a href",
+    b"Content-Type: multipart/alternative; boundary=q\n\n--q\nContent-Type: text/plain\n\nplain\n--q\nContent-Type: text/html\n\n<b>html</b>\n--q--\n",
+]
+
+
+def test_previews_are_the_same() -> None:
+    with maildir(*PREVIEWED) as path:
+        with Dovecot(path) as dovecot:
+            dovecot.command("SELECT INBOX")
+            theirs = fetched_by(dovecot, "1:* (PREVIEW)")
+        with us(path) as talk:
+            before = fetched(talk, "1 (PREVIEW (LAZY))")
+            ours = fetched(talk, "1:* (PREVIEW)")
+            lazy = fetched(talk, "1:* (PREVIEW (LAZY))")
+    assert before == {1: {b"PREVIEW": b"NIL"}} and len(ours) == len(PREVIEWED)
+    assert ours == theirs and lazy == ours

@@ -49,6 +49,7 @@ CAPABILITIES: tuple[Capability, ...] = (
     Capability("UIDONLY", "RFC 9586", needs=("ENABLE",), enable=True),
     Capability("MULTIAPPEND", "RFC 3502"),
     Capability("BINARY", "RFC 3516"),
+    Capability("PREVIEW", "RFC 8970"),
     Capability("SAVEDATE", "RFC 8514"),
     Capability("OBJECTID", "RFC 8474"),
     Capability("COMPRESS=DEFLATE", "RFC 4978"),

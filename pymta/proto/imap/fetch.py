@@ -3,7 +3,7 @@ from __future__ import annotations
 
 from typing import Any, Callable
 
-from pymta.message import mime, structure
+from pymta.message import mime, preview, structure
 from pymta.proto.imap import binary, objectid
 from pymta.proto.imap.fetchitem import FetchItem
 from pymta.proto.imap.response import date_time
@@ -89,7 +89,7 @@ def reads_all(items: tuple[FetchItem, ...]) -> bool:
 
 Row = Callable[[int, Any, bytes, Any], bytes]            # (number, message, its flags as bytes, its entry) -> the whole reply
 _DESCRIBED = {"ENVELOPE", "BODYSTRUCTURE"}
-_ASKS_INDEX = _DESCRIBED | {"THREADID"}
+_ASKS_INDEX = _DESCRIBED | {"THREADID", "PREVIEW"}
 
 
 def row_plan(items: tuple[FetchItem, ...], *, uid: bool, word: bytes = b"FETCH") -> Row:
@@ -122,6 +122,7 @@ _OF_ENTRY: dict[str, Callable[[Any, bytes, Any], bytes]] = {
     "ENVELOPE": lambda message, flags, entry: b"ENVELOPE " + entry.envelope,
     "BODYSTRUCTURE": lambda message, flags, entry: b"BODYSTRUCTURE " + entry.bodystructure,
     "THREADID": lambda message, flags, entry: b"THREADID (%b)" % objectid.thread(entry.keys, message.emailid),
+    "PREVIEW": lambda message, flags, entry: b"PREVIEW " + structure.string(entry.preview),
 }
 
 
@@ -175,7 +176,20 @@ def _threadid(source: Source, flags: bytes) -> bytes:
     return b"THREADID (%b)" % objectid.thread_of(source)
 
 
-_SIMPLE: dict[str, Say] = {**{kind: _light(kind) for kind in _LIGHT}, "ENVELOPE": _envelope, "BODY": _body, "BODYSTRUCTURE": _bodystructure, "THREADID": _threadid}
+def _preview(source: Source, flags: bytes) -> bytes:
+    entry = source.entry
+    text = preview.of(source.data, source.root).encode("utf-8", "replace") if entry is None else entry.preview
+    return b"PREVIEW " + structure.string(text)
+
+
+def _lazy_preview(source: Source, flags: bytes) -> bytes:
+    """RFC 8970 §4.1: NIL where it would have to be made first."""
+    entry = source.entry or source.folder.known(source.message)
+    return b"PREVIEW " + structure.nstring(entry and entry.preview)
+
+
+_SIMPLE: dict[str, Say] = {**{kind: _light(kind) for kind in _LIGHT}, "ENVELOPE": _envelope, "BODY": _body, "BODYSTRUCTURE": _bodystructure, "THREADID": _threadid,
+                          "PREVIEW": _preview, "LAZY PREVIEW": _lazy_preview}
 
 
 class _Section:

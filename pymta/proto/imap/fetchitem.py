@@ -14,12 +14,13 @@ _ATOM = re.compile(rb"[^\x00-\x20(){%*\"\\\]\x7f-\xff]+").fullmatch
 _WORD = re.compile(rb"[A-Za-z0-9.]+").match
 _SECTION = re.compile(rb"\[(?:([1-9]\d{0,5}(?:\.[1-9]\d{0,5}){0,49})(?:\.(?=[A-Za-z]))?)?([A-Za-z.]*)").match
 _PART = re.compile(rb"\[((?:[1-9]\d{0,5}(?:\.[1-9]\d{0,5}){0,49})?)\]").match
+_LAZY = re.compile(rb" \(LAZY(?: LAZY)*\)", re.IGNORECASE).match       # RFC 8970 §6
 _PARTIAL = re.compile(rb"<(\d{1,10})\.(\d{1,10})>").match
 
 
 @dataclass(frozen=True, slots=True)
 class FetchItem:
-    """kind: FLAGS, UID, MODSEQ, INTERNALDATE, RFC822.SIZE, ENVELOPE, BODY, BODYSTRUCTURE, SAVEDATE, EMAILID, THREADID, SECTION (then path, what, names in lower
+    """kind: FLAGS, UID, MODSEQ, INTERNALDATE, RFC822.SIZE, ENVELOPE, BODY, BODYSTRUCTURE, SAVEDATE, EMAILID, THREADID, PREVIEW, LAZY PREVIEW, SECTION (then path, what, names in lower
     case, partial), BINARY (path, partial) or BINARY.SIZE (path).  label: how the reply names it.  seen: fetching it sets \\Seen."""
 
     kind: str
@@ -42,7 +43,8 @@ def section(path: tuple[int, ...], what: bytes, names: tuple[bytes, ...], partia
 
 SIMPLE: dict[bytes, FetchItem] = {name: FetchItem(name.decode(), name) for name in (
     b"FLAGS", b"UID", b"INTERNALDATE", b"RFC822.SIZE", b"ENVELOPE", b"BODY", b"BODYSTRUCTURE", b"MODSEQ", b"SAVEDATE", b"EMAILID",
-    b"THREADID")}
+    b"THREADID", b"PREVIEW")}
+LAZY_PREVIEW = FetchItem("LAZY PREVIEW", b"PREVIEW")
 SIMPLE |= {
     b"RFC822": FetchItem("SECTION", b"RFC822", seen=True),
     b"RFC822.HEADER": FetchItem("SECTION", b"RFC822.HEADER", what=b"HEADER"),
@@ -121,6 +123,9 @@ def _item(args: Args) -> FetchItem:
     if args.peek() != 91:
         if word not in SIMPLE:
             raise Bad(f"no such item as {word.decode()[:40]}")
+        if word == b"PREVIEW" and (lazy := _LAZY(args.raw, args.at)):
+            args.at = lazy.end()
+            return LAZY_PREVIEW
         return SIMPLE[word]
     if word in (b"BINARY", b"BINARY.PEEK", b"BINARY.SIZE"):
         return _binary(args, word)
