@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 from pymta.formats.changes import ranges_of
 from pymta.formats.index import Entry
 from pymta.index.describe import describe
-from pymta.mailbox import Changes, Gone, MailboxExists, NameRefused, NoSuchMailbox, Status
+from pymta.mailbox import Changes, Gone, MailboxExists, NameRefused, NoSuchMailbox, OverQuota, Quota, Status
 
 SPECIAL_USE = {name: "\\" + name for name in ("Drafts", "Sent", "Junk", "Trash", "Archive")}
 _uidvalidity = itertools.count(1000)
@@ -26,6 +26,7 @@ class Message:
         self.expunged = False
         self.savedate = 1_600_000_000.0
         self.emailid = b"M%d" % next(_emailid)
+        self.size = len(data)
         self.vsize = len(data.replace(b"\r\n", b"\n").replace(b"\n", b"\r\n"))
 
 
@@ -199,6 +200,7 @@ class Store:
 
     def __init__(self) -> None:
         self.folders = {name: Folder(name) for name in ("INBOX", *SPECIAL_USE)}
+        self.quota_octets = 0
         self.subscribed = list(SPECIAL_USE)
 
     def list(self) -> list[str]:
@@ -230,6 +232,15 @@ class Store:
         folder = self.folders[new] = self.folders.pop(old)
         folder.name = new
 
+    def quota(self, name: str) -> Quota | None:
+        held = [message.size for folder in self.folders.values() for message in folder.messages]
+        return Quota(sum(held), len(held), self.quota_octets) if self.quota_octets else None
+
+    def need_room(self, name: str, octets: int) -> None:
+        quota = self.quota(name)
+        if quota and quota.octets + octets > quota.limit_octets:
+            raise OverQuota
+
     def subscribe(self, name: str) -> None:
         if name not in self.subscribed:
             self.subscribed.append(name)
@@ -259,4 +270,4 @@ class Store:
         messages = folder.messages
         return Status(len(messages), sum(one.new for one in messages), sum("\\Seen" not in one.flags for one in messages),
                       sum("\\Deleted" in one.flags for one in messages), folder.uidnext, folder.uidvalidity, folder.guid,
-                      sum(one.vsize for one in messages))
+                      sum(one.vsize for one in messages), sum(one.vsize for one in messages if "\\Deleted" in one.flags))

@@ -65,22 +65,26 @@ def quota_line(octets: int) -> bytes:
 def room(maildir: str, quota_octets: int, need_octets: int = 0) -> int:
     """How many octets may still come, less than 0 where there are too many; need_octets: more room than this is not asked for.
     Counts what has to be counted.  Raises OSError."""
+    return quota_octets - held(maildir, quota_octets, need_octets).octets
+
+
+def held(maildir: str, quota_octets: int, need_octets: int = 0) -> Held:
+    """What the mailbox holds; the arguments are those of room."""
     path = os.path.join(maildir, NAME)
     try:
         data, age_s = _read(path)
-        held = decode(data)
-        if held.quota == quota_line(quota_octets) and len(data) < REBUILD_OCTETS:
-            left = quota_octets - held.octets
-            if left >= need_octets or age_s < DOUBT_S:
-                return left
+        found = decode(data)
+        if found.quota == quota_line(quota_octets) and len(data) < REBUILD_OCTETS:
+            if quota_octets - found.octets >= need_octets or age_s < DOUBT_S:
+                return found
     except (FileNotFoundError, ValueError):
         pass
-    held = count(maildir, quota_octets)
+    found = count(maildir, quota_octets)
     try:
-        durable.replace(path, encode(held), 0o600)
+        durable.replace(path, encode(found), 0o600)
     except FileNotFoundError:                           # no such Maildir yet
         pass
-    return quota_octets - held.octets
+    return found
 
 
 def add(maildir: str | bytes, octets: int, messages: int) -> None:

@@ -17,7 +17,8 @@ from pymta.mailbox.counts import Status
 from pymta.mailbox.folder import Folder
 from pymta.mailbox.message import Changes, Gone, Message, NoSuchMailbox, crlf
 from pymta.mailbox.opened import attach
+from pymta.mailbox.room import OverQuota, Quota
 from pymta.mailbox.store import MailboxExists, MailStore, NameRefused, make
 
-__all__ = ["Changes", "Folder", "Gone", "MailStore", "MailboxExists", "Message", "NameRefused", "NoSuchMailbox", "Status",
+__all__ = ["Changes", "Folder", "Gone", "MailStore", "MailboxExists", "Message", "NameRefused", "NoSuchMailbox", "OverQuota", "Quota", "Status",
            "attach", "crlf", "make"]

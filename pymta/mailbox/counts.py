@@ -23,12 +23,14 @@ class Status:
     uidvalidity: int
     guid: bytes
     size: int | None = None
+    deleted_octets: int = 0                             # counted with size
 
 
 def status_of(folder: Folder, size: bool) -> Status:
     contents = folder.contents
     return Status(len(contents.messages), len(contents.in_new), *contents.unseen_and_deleted(), folder.uidnext, folder.uidvalidity, folder.guid,
-                  contents.octets() if size else None)
+                  contents.octets() if size else None,
+                  sum(message.vsize for message in contents.messages if "\\Deleted" in message.flags) if size else 0)
 
 
 def stamp(directory: bytes) -> object:

@@ -11,7 +11,7 @@ from lockfile import LockTimeout
 from pymta import durable
 from pymta.formats import maildir, maildirsize, subscriptions
 from pymta.locks import DotLock
-from pymta.mailbox import opened
+from pymta.mailbox import opened, room
 from pymta.mailbox.counts import Status, stamp, status_of
 from pymta.mailbox.folder import Folder
 from pymta.mailbox.making import is_folder, make_folder, make_root, put_aside, remove_tree, was_left
@@ -29,7 +29,8 @@ class MailboxExists(ValueError):
 
 
 class MailStore:
-    """maildir: path of the Maildir (made if it is not there; what it lacks is healed).  Cheap to make; may be shared.
+    """path: of the Maildir (made if it is not there; what it lacks is healed); quota_octets: what it may hold, 0 for any amount.
+    Cheap to make; may be shared.
 
     Mailbox names are str in Unicode with the separator "."; INBOX in any case is INBOX.  A folder whose name is not proper
     modified UTF-7 has characters U+DC00 to U+DCFF in its name: formats.maildir.encode_utf7 makes them the bytes they are.
@@ -37,7 +38,8 @@ class MailStore:
 
     separator = "."
 
-    def __init__(self, path: str | bytes) -> None:
+    def __init__(self, path: str | bytes, quota_octets: int = 0) -> None:
+        self.quota_octets = quota_octets
         self.root = os.path.realpath(os.fsencode(path))
         self.maildir = os.fsdecode(self.root)
         if not os.path.isdir(self.root):
@@ -153,6 +155,14 @@ class MailStore:
     def special_use(self, name: str) -> str | None:
         """The special-use attribute (RFC 6154) of a mailbox, or None."""
         return SPECIAL_USE.get(name)
+
+    def quota(self, name: str) -> room.Quota | None:
+        """What this mailbox, which need not exist, and all that share its quota hold; None where it has none.  Raises OSError."""
+        return room.quota(self.maildir, self.quota_octets)
+
+    def need_room(self, name: str, octets: int) -> None:
+        """Raises OverQuota where octets more do not fit into this mailbox, OSError."""
+        room.need_room(self.maildir, self.quota_octets, octets)
 
     # ---- subscriptions ------------------------------------------------------------------------------------------------------
     def subscriptions(self) -> builtins.list[str]:

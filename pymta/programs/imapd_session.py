@@ -31,6 +31,8 @@ def explain(error: BaseException) -> bytes | None:
             return b"[NONEXISTENT] No such mailbox"
         case mailbox.NameRefused():
             return b"[CANNOT] " + str(error).encode("ascii", "replace")
+        case mailbox.OverQuota():
+            return b"[OVERQUOTA] There is no room for it in your mailboxes"
         case mailbox.MailboxExists():
             return b"[ALREADYEXISTS] The mailbox exists"
         case mailbox.Gone():
@@ -174,7 +176,7 @@ class MailSession(Session):
             wire.close()
             return
         try:
-            store = await loop.run_in_executor(self._shared.pool, open_store, self._box.maildir, self._shared.folders)
+            store = await loop.run_in_executor(self._shared.pool, open_store, self._box.maildir, self._shared.folders, self._box.quota)
         except OSError as error:
             log.event("trouble", user=f"<{self.user}>", what=f"cannot open {self._box.maildir}", why=error.strerror or str(error))
             wire.send(b"%b NO [UNAVAILABLE] Your mailbox cannot be opened just now, please try again later\r\n" % tag)
@@ -263,8 +265,8 @@ class MailSession(Session):
             self._go_on()
 
 
-def open_store(maildir: str, folders: tuple[str, ...]) -> mailbox.MailStore:
+def open_store(maildir: str, folders: tuple[str, ...], quota_octets: int = 0) -> mailbox.MailStore:
     """The user's mailboxes, made if this is the first time."""
     if not os.path.isdir(os.path.join(maildir, "cur")):
         mailbox.make(maildir, folders)
-    return mailbox.MailStore(maildir)
+    return mailbox.MailStore(maildir, quota_octets)

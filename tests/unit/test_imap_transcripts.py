@@ -15,6 +15,8 @@ from tests.sessions.runner import EnginePeer, Transcript, play, transcripts
 def test_transcript(transcript: Transcript, bite: int) -> None:
     store = Store()
     for name, value in transcript.options:
+        if name == "quota":
+            store.quota_octets = int(value)
         if name == "mail":
             store.folders["INBOX"].deliver(codecs.escape_decode(value.encode())[0])      # type: ignore[attr-defined]
     talk = Conversation(store, plain=transcript.option("plain") != "no")

@@ -52,6 +52,8 @@ CAPABILITIES: tuple[Capability, ...] = (
     Capability("PREVIEW", "RFC 8970"),
     Capability("SAVEDATE", "RFC 8514"),
     Capability("OBJECTID", "RFC 8474"),
+    Capability("QUOTA", "RFC 9208"),
+    Capability("QUOTA=RES-STORAGE", "RFC 9208", needs=("QUOTA",)),
     Capability("COMPRESS=DEFLATE", "RFC 4978"),
     Capability("SORT", "RFC 5256"),
     Capability("SORT=DISPLAY", "RFC 5957", needs=("SORT",)),

@@ -3,7 +3,7 @@ from __future__ import annotations
 
 from typing import Callable
 
-from pymta.proto.imap import on_append, on_mailboxes, on_messages, on_multisearch, on_search, on_session
+from pymta.proto.imap import on_append, on_mailboxes, on_messages, on_multisearch, on_quota, on_search, on_session
 from pymta.proto.imap.grammar import Command
 from pymta.proto.imap.search import asks_numbers
 from pymta.proto.imap.wants import Running
@@ -18,6 +18,7 @@ COMMANDS: dict[bytes, Callable[..., Running]] = {
     b"LIST": on_mailboxes.list_, b"LSUB": on_mailboxes.lsub, b"STATUS": on_mailboxes.status, b"APPEND": on_append.append,
     b"FETCH": on_messages.fetch, b"STORE": on_messages.store, b"COPY": on_messages.copy, b"MOVE": on_messages.copy,
     b"EXPUNGE": on_messages.expunge, b"SEARCH": on_search.search,
+    b"GETQUOTA": on_quota.get, b"GETQUOTAROOT": on_quota.get_root, b"SETQUOTA": on_quota.refuse,
     b"SORT": on_search.sort, b"THREAD": on_search.thread, b"ESEARCH": on_multisearch.esearch,
 }
 # These need a mailbox that is selected.

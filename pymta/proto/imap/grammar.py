@@ -206,5 +206,6 @@ VERBS: dict[bytes, Callable[..., tuple]] = {
     b"LOGIN": _login, b"AUTHENTICATE": _authenticate, b"ID": _id, b"ENABLE": _enable, b"COMPRESS": _compress,
     b"SELECT": mailboxargs.select, b"EXAMINE": mailboxargs.select, b"CREATE": mailboxargs.create, b"DELETE": mailboxargs.mailbox, b"SUBSCRIBE": mailboxargs.mailbox, b"UNSUBSCRIBE": mailboxargs.mailbox,
     b"RENAME": mailboxargs.rename, b"LIST": mailboxargs.list_, b"LSUB": mailboxargs.lsub, b"STATUS": mailboxargs.status, b"APPEND": appendargs.append,
+    b"GETQUOTA": mailboxargs.quota_root, b"GETQUOTAROOT": mailboxargs.mailbox, b"SETQUOTA": mailboxargs.set_quota,
     b"FETCH": _fetch, b"STORE": _store, b"COPY": _copy, b"MOVE": _copy, b"SEARCH": _search, b"SORT": _sort, b"THREAD": _thread, b"EXPUNGE": _expunge, b"ESEARCH": _esearch,
 }

@@ -10,6 +10,7 @@ from pymta.proto.imap import resync
 from pymta.proto.imap.args import Args, Bad
 
 STATUS_ITEMS = frozenset((b"MESSAGES", b"RECENT", b"UIDNEXT", b"UIDVALIDITY", b"UNSEEN", b"DELETED", b"SIZE", b"HIGHESTMODSEQ", b"APPENDLIMIT",
+                          b"DELETED-STORAGE",
                           b"MAILBOXID"))
 
 
@@ -108,6 +109,19 @@ def _status_items(args: Args) -> tuple[bytes, ...]:
     if not items or not STATUS_ITEMS.issuperset(items):
         raise Bad("no such status item")
     return items
+
+
+def quota_root(args: Args) -> tuple:
+    """SP quota-root-name  ->  (name,)      RFC 9208 §7"""
+    args.space()
+    return (args.astring(),)
+
+
+def set_quota(args: Args) -> tuple:
+    """SP quota-root-name SP "(" [resource SP number *(SP resource SP number)] ")"  ->  (name, words)"""
+    name, = quota_root(args)
+    args.space()
+    return name, tuple(args.list(args.atom))
 
 
 def status(args: Args) -> tuple:

@@ -23,6 +23,7 @@ def append(session: Session, command: Command) -> Running:
         found = [to_store(message) for message in messages]
         folder = session.store.open(name)
         try:
+            session.store.need_room(name, sum(len(text) for text, _, _ in found))
             return folder.uidvalidity, folder.append_all(found, session)
         finally:
             session.store.close(folder)

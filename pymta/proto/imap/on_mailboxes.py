@@ -153,9 +153,10 @@ def _status_line(session: Session, name: str, items: tuple[bytes, ...]) -> Runni
         if b"HIGHESTMODSEQ" in items:
             values[b"HIGHESTMODSEQ"] = yield Job(lambda: view.folder.highestmodseq)
     else:
-        status = yield Job(lambda: session.store.status(name, size=b"SIZE" in items))
+        status = yield Job(lambda: session.store.status(name, size=b"SIZE" in items or b"DELETED-STORAGE" in items))
         values = {b"MESSAGES": status.messages, b"RECENT": status.recent, b"UIDNEXT": status.uidnext, b"UNSEEN": status.unseen,
-                  b"UIDVALIDITY": status.uidvalidity, b"DELETED": status.deleted, b"SIZE": status.size or 0}
+                  b"UIDVALIDITY": status.uidvalidity, b"DELETED": status.deleted, b"SIZE": status.size or 0,
+                  b"DELETED-STORAGE": status.deleted_octets}
         guid = status.guid
         if b"HIGHESTMODSEQ" in items:
             values[b"HIGHESTMODSEQ"] = yield Job(lambda: _highest_of(session, name))
@@ -183,4 +184,6 @@ def _count(view: View, items: tuple[bytes, ...]) -> dict[bytes, int]:
         values[b"UNSEEN"], values[b"DELETED"] = view.count()
     if b"SIZE" in items:
         values[b"SIZE"] = sum([message.vsize for message in messages])
+    if b"DELETED-STORAGE" in items:                     # RFC 9208 §4.1.4: in octets
+        values[b"DELETED-STORAGE"] = sum([message.vsize for message in messages if "\\Deleted" in message.flags])
     return values

@@ -236,13 +236,16 @@ def copy(session: Session, command: Command) -> Running:
     moves = command.verb == b"MOVE"
     view = _writable(session) if moves else _selected(session)
     name = command.args[1]
-    uids = [view.messages[position].uid for position in _chosen(session, view, command)]
+    positions = _chosen(session, view, command)
+    uids = [view.messages[position].uid for position in positions]
     if not uids:
         return b"OK No such message"
 
     def copy() -> tuple[int, list[tuple[int, int]]]:
         target = session.store.open(name)
         try:
+            if not moves:
+                session.store.need_room(name, _octets(view, positions))
             pairs = (view.folder.move if moves else view.folder.copy)(uids, target, session)
             return target.uidvalidity, pairs
         finally:
@@ -258,6 +261,17 @@ def copy(session: Session, command: Command) -> Running:
         yield b"* OK %b Moved\r\n" % code           # RFC 6851 §4.3: before the EXPUNGEs
         return (yield from _removed(session, view, b"Moved"))
     return b"OK %b Copied" % code
+
+
+def _octets(view: View, positions: list[int]) -> int:
+    """What these messages hold; one that has gone holds nothing."""
+    octets = 0
+    for position in positions:
+        try:
+            octets += view.messages[position].size
+        except LookupError:
+            pass
+    return octets
 
 
 def expunge(session: Session, command: Command) -> Running:
