@@ -3,6 +3,7 @@
 # make bench     figures                        make test-power  the long tests that cut the power (root)
 # make test-peers  Postfix and Exim relay to us and we to them; PYMTA_PEERS=DIR holds Debian roots postfix and exim (root)
 # make man       fill in what pages and units take from the tables of the code
+# make test-systemd  the whole system on a Debian that is booted in a container (root, debootstrap, systemd-container); HOST_ROOT=DIR
 # make install   DESTDIR= PREFIX=/usr/local SENDMAIL=yes DEPS=system       make uninstall       make clean
 #
 # Python 3.11 or newer with venv is all that is presumed, PyPI the only network.
@@ -13,7 +14,10 @@ SYSCONFDIR = /etc
 UNITDIR    = /etc/systemd/system
 SENDMAIL   = no
 DEPS       = private
-PYTHON     = $(shell .ci/python)
+PYTHON     = $(shell .ci/python $(DEPS))
+# Accounts, directories and units become known to a running systemd, unless the tree is for another host
+ACTIVATE   = $(if $(DESTDIR),no,yes)
+HOST_ROOT  = /var/cache/pymta-tests/debian
 PORTS      = 2525
 SANDBOX    = sandbox
 
@@ -25,9 +29,11 @@ INTO = $(DESTDIR)$(LIB)
 PAGES    = $(wildcard man/*.[1578])
 PROGRAMS = $(notdir $(wildcard bin/pymta-*))
 FOLDER   = test -e man/$$p.1 && echo bin || echo sbin
+# Where programs look for a mail system, whatever PREFIX is
+LINKS    = sbin/sendmail lib/sendmail bin/mailq bin/newaliases
 UNITS    = $(wildcard systemd/*.service systemd/*.socket systemd/*.target)
 
-.PHONY: help run test check lint types pages bench test-power test-long test-peers man install uninstall clean distclean
+.PHONY: help run test check lint types pages bench test-power test-long test-peers test-systemd man install uninstall clean distclean
 
 help:
 	@sed -n 's/^# \{0,1\}//p;/^$$/q' Makefile
@@ -57,6 +63,10 @@ test-power: $(VENV)/.dev
 # In a network of its own, so that no mail can leave
 test-peers: $(VENV)/.dev
 	unshare --mount --net --pid --fork --kill-child --mount-proc --propagation private $(PY) -m pytest -m peers -s tests/peers
+
+test-systemd: $(VENV)/.dev
+	tests/host/root.sh $(HOST_ROOT)
+	PYMTA_HOST_ROOT=$(HOST_ROOT) $(PY) -m pytest -m systemd -s tests/host
 
 lint: $(VENV)/.dev
 	$(PY) -m ruff check .
@@ -101,13 +111,24 @@ endif
 	install -m 644 systemd/pymta.tmpfiles $(DESTDIR)$(PREFIX)/lib/tmpfiles.d/pymta.conf
 	$(PYTHON) bin/pymta-config example > $(DESTDIR)$(SYSCONFDIR)/pymta/pymta.conf.example
 ifeq ($(SENDMAIL),yes)
-	ln -sf ../bin/pymta-inject $(DESTDIR)$(PREFIX)/sbin/sendmail
+	for link in $(LINKS); do \
+	    to=$(DESTDIR)/usr/$$link; install -d $${to%/*}; \
+	    if test -e $$to -o -L $$to && test "$$(readlink $$to)" != $(PREFIX)/bin/pymta-inject; \
+	    then echo "$$to belongs to another program; left alone. Remove that program, or move it away, and install again."; \
+	    else ln -sf $(PREFIX)/bin/pymta-inject $$to; fi; \
+	done
+endif
+ifeq ($(ACTIVATE),yes)
+	if test -d /run/systemd/system -a "$$(id -u)" = 0; then \
+	    systemd-sysusers $(PREFIX)/lib/sysusers.d/pymta.conf && systemd-tmpfiles --create $(PREFIX)/lib/tmpfiles.d/pymta.conf && \
+	    systemctl daemon-reload; \
+	fi
 endif
 
 # Configuration, mail and queue stay.
 uninstall:
 	for p in $(PROGRAMS); do rm -f $(DESTDIR)$(PREFIX)/$$($(FOLDER))/$$p; done
-	test "$$(readlink $(DESTDIR)$(PREFIX)/sbin/sendmail)" != ../bin/pymta-inject || rm -f $(DESTDIR)$(PREFIX)/sbin/sendmail
+	for link in $(LINKS); do test "$$(readlink $(DESTDIR)/usr/$$link)" != $(PREFIX)/bin/pymta-inject || rm -f $(DESTDIR)/usr/$$link; done
 	for f in $(PAGES); do rm -f $(DESTDIR)$(PREFIX)/share/man/man$${f##*.}/$${f#man/}; done
 	for f in $(UNITS); do rm -f $(DESTDIR)$(UNITDIR)/$${f#systemd/}; done
 	rm -f $(DESTDIR)$(PREFIX)/lib/sysusers.d/pymta.conf $(DESTDIR)$(PREFIX)/lib/tmpfiles.d/pymta.conf

@@ -25,7 +25,8 @@ from typing import Any
 
 from pymta import auth, log, privs
 from pymta.accounts import Mailbox
-from pymta.serve import AS_ROOT, Clients, Service, Worker
+from pymta.serve import Clients, Service, Worker
+from pymta.service import AS_ROOT
 from pymta.settings import Settings
 from pymta.wire import Session, Wire
 

@@ -116,7 +116,7 @@ def fill(page: str) -> str:
 # ---- what systemd reads -----------------------------------------------------------------------------------------------
 def sysusers() -> str:
     out = ["# made from pymta/layout.py by `make man`: see sysusers.d(5)"]
-    out += [f'u {name} - "pymta: {doc}" {"/var/mail/pymta" if name == "pymta-vmail" else "-"}' for name, doc in layout.ACCOUNTS.items()]
+    out += [f'u {name} - "pymta, {doc}" {"/var/mail/pymta" if name == "pymta-vmail" else "-"}' for name, doc in layout.ACCOUNTS.items()]
     return "\n".join(out) + "\n"
 
 

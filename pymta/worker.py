@@ -15,10 +15,13 @@ from pymta.settings import Settings
 from pymta.wire import Session, Wire, plain
 
 if TYPE_CHECKING:
-    from pymta.serve import Service
+    from pymta.service import Service
 
 STOP_S = 5.0                # how long sessions may take to say goodbye
-TLS = "tls"                 # among the names of what the parent hands down
+TLS = b"tls"                # among the names of what the parent hands down
+RETIRE = b"retire"          # what it says: accept nothing more, and end with the last session
+ASKS_ALIVE = b"alive?"      # what it asks, and the answer
+ALIVE = b"!"
 _ACCEPTS_A_TURN = 16
 _TELL_EVERY_S = 10.0
 _PROXY_S = 10.0             # a balancer has its header ready
@@ -52,7 +55,8 @@ class Worker:
         self._turned_away, self._told_full = 0, -_TELL_EVERY_S
         self._asked_to_stop = asyncio.Event()
         self._stopped = asyncio.Event()
-        self._stopping = False
+        self._stopping = self._retired = False
+        self._listening: list[socket.socket] = []
         self._tasks: set[asyncio.Task[object]] = set()
 
     def helper(self, name: str, when_new: Callable[[socket.socket], None] | None = None) -> socket.socket:
@@ -86,10 +90,16 @@ class Worker:
             return
         if not message:
             os._exit(0)                                 # the parent is gone
-        for name, descriptor in zip(message.decode("ascii").split(), descriptors):
-            if name == TLS:
+        words = message.split()
+        if ASKS_ALIVE in words:
+            self._control.send(ALIVE)
+        if RETIRE in words:
+            self.retire()
+        for word, descriptor in zip([word for word in words if word not in (ASKS_ALIVE, RETIRE)], descriptors):
+            if word == TLS:
                 self.certificates.take(descriptor)
                 continue
+            name = word.decode("ascii")
             sock = socket.socket(fileno=descriptor)
             old = self._helpers.get(name)
             self._helpers[name] = sock
@@ -107,7 +117,7 @@ class Worker:
             except OSError as error:                    # EMFILE and its like: let the backlog hold them a moment
                 log.event("trouble", what=f"cannot accept on {name}", why=error.strerror or str(error))
                 self.loop.remove_reader(listening.fileno())
-                self.loop.call_later(0.5, lambda: self._stopping or self.loop.add_reader(listening.fileno(), self.accept, listening, name))
+                self.loop.call_later(0.5, lambda: self._stopping or self._retired or self.loop.add_reader(listening.fileno(), self.accept, listening, name))
                 return
             self.adopt(sock, peer, name)
 
@@ -172,8 +182,20 @@ class Worker:
             self._told_full, self._turned_away = clock.tick(), 0
 
     def one_less(self) -> None:
+        if self._retired and not self.wires:
+            self.stop()
         if self._stopping and not self.wires:
             self._stopped.set()
+
+    def retire(self) -> None:
+        """Leave new connections to others, and stop with the last session."""
+        self._retired = True
+        for sock in self._listening:
+            self.loop.remove_reader(sock.fileno())
+            sock.close()
+        self._listening.clear()
+        if not self.wires:
+            self.stop()
 
     def stop(self) -> None:
         if self._stopping:
@@ -189,6 +211,7 @@ class Worker:
         self.loop = asyncio.get_running_loop()
         self._factory = self.service.open(self)
         self._gate = self.service.gate(self) if self.service.gate else None
+        self._listening = [sock for _, sock in listening]
         for name, sock in listening:
             self.loop.add_reader(sock.fileno(), self.accept, sock, name)
         for sig in (signal.SIGTERM, signal.SIGINT):
@@ -196,7 +219,7 @@ class Worker:
         self.loop.add_reader(self._control.fileno(), self.receive_helpers)
         self._control.send(b"ready")
         await self._asked_to_stop.wait()
-        for _, sock in listening:
+        for sock in self._listening:
             self.loop.remove_reader(sock.fileno())
             sock.close()
         try:

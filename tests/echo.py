@@ -93,12 +93,14 @@ def upper(given, clients):
         threading.Thread(target=answer, args=(sock,), daemon=True).start()
 
 
+def service(given):
+    return serve.Service("echo", {"smtp": given["smtp.listen"], "submissions": given["smtp.submissions"]},
+                         lambda worker: lambda wire: Echo(wire, worker), tls_listeners=frozenset(("submissions",)), workers=2,
+                         sessions_max=20, helpers={"upper": ("", upper)}, full=b"421 full\r\n")
+
+
 def main():
-    given = settings.read(sys.argv[1])
-    service = serve.Service("echo", {"smtp": given["smtp.listen"], "submissions": given["smtp.submissions"]},
-                            lambda worker: lambda wire: Echo(wire, worker), tls_listeners=frozenset(("submissions",)), workers=2,
-                            sessions_max=20, helpers={"upper": ("", upper)}, full=b"421 full\r\n")
-    return serve.run(service, given)
+    return serve.run(service, settings.read(sys.argv[1]))
 
 
 if __name__ == "__main__":

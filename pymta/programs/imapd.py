@@ -182,4 +182,4 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--etc", default=settings.DEFAULT_ETC, metavar="DIR", help="where pymta.conf lies (default: %(default)s)")
     options = parser.parse_args(argv)
     in_force = settings.read(options.etc)
-    return serve.run(service(in_force), in_force)
+    return serve.run(service, in_force)

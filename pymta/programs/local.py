@@ -3,7 +3,7 @@ from __future__ import annotations
 
 import os
 
-from pymta import log
+from pymta import log, reload
 from pymta.accounts import Accounts
 from pymta.notify import notify
 from pymta.queue.begin import begin
@@ -22,6 +22,8 @@ def main(argv: list[str] | None = None) -> int:
         local.start()
         notify("READY=1")
         log.event("start", pid=os.getpid(), spool=config["host.spool"])
-        loop.run()
-        log.event("stop")
+        another = loop.run(config)
+    if another:
+        reload.again()
+    log.event("stop")
     return 0

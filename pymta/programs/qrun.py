@@ -3,7 +3,7 @@ from __future__ import annotations
 
 import os
 
-from pymta import log
+from pymta import log, reload
 from pymta.formats.transports import Transports
 from pymta.notify import notify
 from pymta.queue.begin import begin
@@ -27,6 +27,8 @@ def main(argv: list[str] | None = None) -> int:
         runner.start()
         notify("READY=1")
         log.event("start", pid=os.getpid(), spool=config["host.spool"])
-        loop.run(runner.due, runner.next_due)
-        log.event("stop")
+        another = loop.run(config, runner.due, runner.next_due)
+    if another:
+        reload.again()
+    log.event("stop")
     return 0

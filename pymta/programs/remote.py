@@ -6,10 +6,9 @@ import os
 import signal
 from collections import deque
 
-from pymta import log
+from pymta import log, notify, reload
 from pymta.formats import report
 from pymta.formats.transports import Transports
-from pymta.notify import notify
 from pymta.queue.begin import begin
 from pymta.remote.destination import Limits, Pool
 from pymta.remote.file import TODO
@@ -31,6 +30,7 @@ class Remote:
     """The program's life: names come from todo/remote and are admitted a few at a time."""
 
     def __init__(self, config: Settings) -> None:
+        self.config = config
         limits = Limits(config["remote.connect_timeout"], config["remote.timeout"], max(1, config["remote.reuse"]),
                         max(1, config["remote.concurrency"]), max(1, config["remote.concurrency_all"]))
         ports = frozenset((25, *(port for _, port in config["smtp.listen"])))
@@ -45,29 +45,41 @@ class Remote:
         self.loop = asyncio.get_running_loop()
         self.loop.set_exception_handler(_surprise)
         self.names: deque[str] = deque()
-        self._admitting = False
+        self._admitting = self._again = False
         self._stop = asyncio.Event()
 
-    async def run(self) -> None:
-        """Work until a signal says stop."""
+    async def run(self) -> bool:
+        """Work until a signal says stop (False), or until a SIGHUP finds another configuration that is right (True: begin again)."""
         for number in (signal.SIGTERM, signal.SIGINT):
             self.loop.add_signal_handler(number, self._stop.set)
+        self.loop.add_signal_handler(signal.SIGHUP, self._reload)
         watcher = Watcher()
         watcher.add(TODO, self._told, mask=MOVED_FROM | MOVED_TO)
         self.loop.add_reader(watcher.fileno(), watcher.drain)
         report.tidy(".", "remote")
         self.jobs.read_unread()
         self._look()
-        notify("READY=1")
+        notify.notify("READY=1")
         log.event("start", pid=os.getpid())
+        self._live(notify.watch_s())
         await self._stop.wait()
-        notify("STOPPING=1")
         self.loop.remove_reader(watcher.fileno())
         self.names.clear()
         await self.pool.stop(STOP_S)
         await self.reporter.flush()
         self.jobs.unlinker.flush()
-        log.event("stop")
+        return self._again
+
+    def _reload(self) -> None:
+        if reload.reread(self.config) is not None:
+            self._again = True
+            self._stop.set()
+
+    def _live(self, every_s: float | None) -> None:
+        """Say that the loop goes round, where somebody wants to know."""
+        if every_s is not None:
+            notify.alive()
+            self.loop.call_later(every_s, self._live, every_s)
 
     # ---- names --------------------------------------------------------------------------------------------------------
     def _told(self, event: Event) -> None:
@@ -124,14 +136,20 @@ def main(argv: list[str] | None = None) -> int:
     """Exit status: 0 when asked to stop, 78 for a setting it cannot work with; else as begin() says."""
     config, instance = begin(NAME, "Deliver messages to other hosts by SMTP or LMTP.", argv, account=NAME, umask=0o027)
     with instance:
-        return asyncio.run(_run(config))
+        another = asyncio.run(_run(config))
+    if another is None:
+        return 78
+    if another:
+        reload.again()
+    log.event("stop")
+    return 0
 
 
-async def _run(config: Settings) -> int:
+async def _run(config: Settings) -> bool | None:
+    """Whether to begin again; None for a setting it cannot work with."""
     try:
         remote = Remote(config)
     except ValueError as error:
         log.event("trouble", what="dns.server", why=str(error), remedy="write an IP address and a port: dns.server = 127.0.0.1:53")
-        return 78
-    await remote.run()
-    return 0
+        return None
+    return await remote.run()

@@ -69,4 +69,4 @@ def main(argv: list[str] | None = None) -> int:
         log.event("trouble", what=f"cannot use the spool {given['host.spool']}", file=error.filename, why=error.strerror or str(error),
                   remedy="make the places, see pymta(7)")
         return EX_OSERR
-    return serve.run(service(given), given)
+    return serve.run(service, given)

@@ -20,7 +20,7 @@ import errno
 import os
 from collections.abc import Callable, Iterable, Iterator
 
-from pymta import accounts, clock, durable, log, outcome
+from pymta import accounts, clock, durable, log, notify, outcome
 from pymta.formats import maildirsize, queuefile, report
 from pymta.formats.queuefile import LOCAL, Envelope
 from pymta.outcome import Outcome
@@ -139,6 +139,7 @@ class Local:
         copies = 0
         with log.together():
             for name in names:
+                notify.alive()
                 self.reported.pop(name, None)
                 file = self._open(name)
                 if file is None or self._fast(file):

@@ -10,7 +10,8 @@ import select
 import signal
 from collections.abc import Callable, Iterable
 
-from pymta import clock, watch
+from pymta import clock, notify, reload, watch
+from pymta.settings import Settings
 
 LOOK_S = 60.0
 
@@ -22,7 +23,7 @@ class Loop:
     def __init__(self, directories: dict[str, Callable[[Iterable[str]], None]], look: Callable[[], None]) -> None:
         self.directories = directories
         self.look = look
-        self.ending = False
+        self.ending = self._reload = False
         self._came: dict[str, dict[str, None]] = {path: {} for path in directories}
         self._overflow = False
         self._watcher = watch.Watcher()
@@ -32,10 +33,13 @@ class Loop:
         signal.set_wakeup_fd(wake_end, warn_on_full_buffer=False)
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._end)
-        signal.signal(signal.SIGHUP, signal.SIG_IGN)
+        signal.signal(signal.SIGHUP, self._asked_to_reload)
 
     def _end(self, number: int, frame: object) -> None:
         self.ending = True
+
+    def _asked_to_reload(self, number: int, frame: object) -> None:
+        self._reload = True
 
     def _told(self, event: watch.Event) -> None:
         path, mask, _, name = event
@@ -44,17 +48,25 @@ class Loop:
         elif mask & watch.MOVED_TO and name[:1] != b".":
             self._came[str(path)][os.fsdecode(name)] = None
 
-    def run(self, due: Callable[[float], None] = lambda now: None, next_due: Callable[[], float | None] = lambda: None) -> None:
-        """Work until SIGTERM or SIGINT.  due(now) is called when next_due() (seconds since 1970) has come."""
+    def run(self, in_force: Settings, due: Callable[[float], None] = lambda now: None,
+            next_due: Callable[[], float | None] = lambda: None) -> bool:
+        """Work until SIGTERM or SIGINT (False), or until a SIGHUP finds another configuration that is right (True: begin again).
+        due(now) is called when next_due() (seconds since 1970) has come."""
         looked = clock.tick()
+        longest_s = min(LOOK_S, notify.watch_s() or LOOK_S)
         while not self.ending:
+            notify.alive()
             soon = next_due()
-            wait_s = LOOK_S if soon is None else min(LOOK_S, max(0.0, soon - clock.now()))
+            wait_s = longest_s if soon is None else min(longest_s, max(0.0, soon - clock.now()))
             ready = select.select([self._watcher.fileno(), self._wake], [], [], wait_s)[0]
             if self._wake in ready:
                 os.read(self._wake, 512)
             if self.ending:
-                return
+                break
+            if self._reload:
+                self._reload = False
+                if reload.reread(in_force) is not None:
+                    return True
             self._watcher.drain()
             for path, names in self._came.items():
                 if names:
@@ -65,3 +77,4 @@ class Loop:
                 self.look()
             if soon is not None and soon <= clock.now():
                 due(clock.now())
+        return False

@@ -15,7 +15,7 @@ import time
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 
-from pymta import clock, durable, log, outcome
+from pymta import clock, durable, log, notify, outcome
 from pymta.formats import queuefile, report
 from pymta.formats.queuefile import REMOTE, Record
 from pymta.message import header
@@ -109,6 +109,7 @@ class Runner:
 
     def _repeatable(self, work, path: str, *arguments: object) -> bool:
         """Run one step on one file: gone is done, damaged is set aside, a refusal of the disk is tried again at the next look (False)."""
+        notify.alive()
         try:
             work(path, *arguments)
         except FileNotFoundError:

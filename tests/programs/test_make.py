@@ -97,13 +97,16 @@ def test_make_install_overwrites_no_configuration_and_uninstall_takes_everything
         os.makedirs(os.path.dirname(kept))
         with open(kept, "w") as file:
             file.write("host.name = kept.example.test\n")
+        os.makedirs(os.path.join(stage, "usr", "bin"))
+        os.symlink("/usr/bin/mailq.postfix", os.path.join(stage, "usr", "bin", "mailq"))
         words = [f"DESTDIR={stage}", "PREFIX=/usr", "DEPS=system", f"PYTHON={sys.executable}"]
         make("install", "SENDMAIL=yes", *words)
         with open(kept) as file:
             assert file.read() == "host.name = kept.example.test\n"
-        sbin = os.path.join(stage, "usr", "sbin")
-        assert os.readlink(os.path.join(sbin, "sendmail")) == "../bin/pymta-inject"
-        with open(os.path.join(sbin, "sendmail")) as file:
+        for link in ("sbin/sendmail", "lib/sendmail", "bin/newaliases"):
+            assert os.readlink(os.path.join(stage, "usr", link)) == "/usr/bin/pymta-inject"
+        assert os.readlink(os.path.join(stage, "usr/bin/mailq")) == "/usr/bin/mailq.postfix"
+        with open(os.path.join(stage, "usr/bin/pymta-inject")) as file:
             assert file.readline() == f"#!{sys.executable} -IS\n"
         for path in ("usr/share/man/man1/pymta-sandbox.1", "usr/share/man/man5/pymta.conf.5", "usr/lib/sysusers.d/pymta.conf",
                      "usr/lib/tmpfiles.d/pymta.conf", "etc/pymta/pymta.conf.example"):
@@ -111,7 +114,7 @@ def test_make_install_overwrites_no_configuration_and_uninstall_takes_everything
         with open(os.path.join(stage, "etc", "systemd", "system", "pymta-smtpd.service")) as file:
             assert "\nExecStart=/usr/sbin/pymta-smtpd\n" in file.read()
         make("uninstall", *words)
-        assert files(stage) == ["etc/pymta/pymta.conf"]
+        assert files(stage) == ["etc/pymta/pymta.conf", "usr/bin/mailq"]
     finally:
         shutil.rmtree(stage)
 
@@ -119,7 +122,7 @@ def test_make_install_overwrites_no_configuration_and_uninstall_takes_everything
 def test_what_was_installed_runs_without_the_checkout():
     prefix = new_directory()
     try:
-        make("install", f"PREFIX={prefix}", f"SYSCONFDIR={prefix}/etc", f"UNITDIR={prefix}/units", "DEPS=system", f"PYTHON={sys.executable}")
+        make("install", f"PREFIX={prefix}", f"SYSCONFDIR={prefix}/etc", f"UNITDIR={prefix}/units", "DEPS=system", "ACTIVATE=no", f"PYTHON={sys.executable}")
         with Sandboxes() as sandboxes:
             one = sandboxes.start(program=os.path.join(prefix, "bin", "pymta-sandbox"))
             for pids in one.ends["pids"].values():

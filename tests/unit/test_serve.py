@@ -23,8 +23,9 @@ def free_port():
 
 
 class Daemon:
-    def __init__(self, etc, ca):
+    def __init__(self, etc, ca, **environment):
         self.ca = ca
+        self.conf = etc / "pymta.conf"
         self.smtp, self.smtps = free_port(), free_port()
         (etc / "pymta.conf").write_text(f"smtp.listen = 127.0.0.1:{self.smtp}\nsmtp.submissions = 127.0.0.1:{self.smtps}\n")
         (etc / "tls").mkdir()
@@ -32,8 +33,13 @@ class Daemon:
         self.certificate("localhost")
         self.log = etc / "log"
         with open(self.log, "wb") as log:
-            self.process = subprocess.Popen([sys.executable, "-m", "tests.echo", str(etc)], cwd=ROOT, stderr=log)
+            self.process = subprocess.Popen([sys.executable, "-m", "tests.echo", str(etc)], cwd=ROOT, stderr=log, env={**os.environ, **environment})
         self.wait_for("start ")
+
+    def reload(self, more):
+        with self.conf.open("a") as file:
+            file.write(more)
+        self.process.send_signal(signal.SIGHUP)
 
     def certificate(self, name):
         issued = self.ca.issue_cert(name)
@@ -273,3 +279,73 @@ def test_as_many_files_as_may_be_are_used(tmp_path):
         process.terminate()
         assert process.wait(15) == 0
         process.stderr.close()
+
+
+# ---- SIGHUP -----------------------------------------------------------------------------------------------------------
+def new_worker(daemon, old):
+    """A connection to a worker that is none of old, and its pid."""
+    for _ in range(100):
+        sock, pid = daemon.connect()
+        if pid not in old:
+            return sock, pid
+        sock.close()
+        time.sleep(0.05)
+    raise AssertionError("still the old ones")
+
+
+def test_another_configuration_gets_other_workers_and_open_sessions_go_on(daemon):
+    before = daemon.children()
+    sock, old = daemon.connect()
+    daemon.reload("queue.lifetime = 3d\n")
+    daemon.wait_for("reload changed=1")
+    new, pid = new_worker(daemon, before)
+    assert old in daemon.children() and ask(sock, b"hello") == b"hello\r\n"
+    assert ask(sock, b"ASK").startswith(b"250 ")     # its helper is there for it
+    sock.close()
+    deadline = time.monotonic() + 10
+    while set(before) & set(daemon.children()):
+        assert time.monotonic() < deadline, daemon.log.read_text()
+        time.sleep(0.02)
+    assert ask(new, b"hello") == b"hello\r\n" and len(daemon.children()) == len(before)
+
+
+def test_a_second_reload_says_goodbye_to_those_that_the_first_left(daemon):
+    first = daemon.children()
+    sock, old = daemon.connect()
+    daemon.reload("queue.lifetime = 3d\n")
+    daemon.wait_for("reload changed=1")
+    daemon.reload("remote.timeout = 200s\n")
+    daemon.wait_for("reload changed=1", 2)
+    sock.settimeout(10)
+    assert sock.recv(100) == b"421 stopping\r\n" and sock.recv(100) == b""
+    second, _ = new_worker(daemon, first)
+    assert ask(second, b"hello") == b"hello\r\n"
+
+
+def test_a_wrong_configuration_changes_nothing(daemon):
+    before = daemon.children()
+    daemon.reload("queue.lifetime = soon\n")
+    daemon.wait_for("queue.lifetime = soon")
+    assert "until then the settings stay as they were" in daemon.log.read_text()
+    assert daemon.children() == before and daemon.connect()[1] in before
+    assert " reload " not in daemon.log.read_text()
+
+
+def test_a_worker_that_hangs_is_replaced_where_the_daemon_is_watched(tmp_path):
+    manager = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+    manager.bind(str(tmp_path / "notify"))
+    manager.settimeout(20)
+    daemon = Daemon(tmp_path, trustme.CA(), NOTIFY_SOCKET=str(tmp_path / "notify"), WATCHDOG_USEC="1000000")
+    try:
+        assert manager.recv(100) == b"READY=1"
+        sock, pid = daemon.connect()
+        assert [manager.recv(100) for _ in range(3)] == [b"WATCHDOG=1"] * 3
+        assert ask(sock, b"hello") == b"hello\r\n"    # who answers is left alone
+        os.kill(pid, signal.SIGSTOP)
+        daemon.wait_for("hangs")
+        daemon.wait_for("started again")
+        new, other = new_worker(daemon, [pid])
+        assert ask(new, b"hello") == b"hello\r\n"
+    finally:
+        daemon.process.terminate()
+        assert daemon.process.wait(15) == 0
