@@ -110,12 +110,12 @@ def _hasher() -> Any:
 
 
 def _argon2(value: str, password: bytes) -> bool:
-    from argon2.exceptions import InvalidHashError, VerificationError, VerifyMismatchError
+    from argon2.exceptions import InvalidHash, VerificationError, VerifyMismatchError
     try:
         return bool(_hasher().verify(value, password))
     except VerifyMismatchError:
         return False
-    except (InvalidHashError, VerificationError) as error:
+    except (InvalidHash, VerificationError) as error:
         raise Unusable(f"damaged argon2 hash ({error}); set the password again with pymta-passwd") from None
 
 

@@ -6,18 +6,23 @@ from __future__ import annotations
 
 import os
 
+FOUND = "/run/pymta/host.name"                          # pymta-begin has asked the name service and wrote down what it said
+
 
 def find() -> str:
-    """The host's fully qualified name if one can be found (/etc/hosts, then the name service), else its bare name."""
+    """The host's fully qualified name if one can be found (/etc/hosts, what pymta-begin found, the name service), else its bare name."""
     name = os.uname().nodename
     if "." in name:
         return name
+    return in_hosts(_read("/etc/hosts"), name) or _read(FOUND).strip() or _asked(name) or name
+
+
+def _read(path: str) -> str:
     try:
-        with open("/etc/hosts", "rb") as file:
-            full = in_hosts(file.read(1 << 20).decode("utf-8", "replace"), name)
+        with open(path, "rb") as file:
+            return file.read(1 << 20).decode("utf-8", "replace")
     except OSError:
-        full = ""
-    return full or _asked(name) or name
+        return ""
 
 
 def in_hosts(text: str, name: str) -> str:

@@ -87,10 +87,11 @@ ELSEWHERE: tuple[Place, ...] = (
           "destinations that are not found by MX"),
     Place("{etc}/relay_recipients", 0o644, "root", "root", "admin", ("pymta-smtpd", "pymta-qrun"), "pymta-users(5)",
           "who gets mail in local.relay_domains"),
-    Place("{etc}/tls", 0o755, "root", "root", "admin, the daemon that starts first", ("pymta-smtpd", "pymta-imapd", "pymta-pop3d"), "pymta.conf(5)", "certificate and key"),
+    Place("{etc}/tls", 0o755, "root", "root", "admin, pymta-begin", ("pymta-smtpd", "pymta-imapd", "pymta-pop3d"), "pymta.conf(5)", "certificate and key"),
     Place("{run}", 0o755, "root", "root", "", (), "pymta(7)", "lock and pid files"),
     Place("{run}/trace", 0o711, "root", "root", "admin", ("pymta-imapd", "pymta-pop3d"), "pymta-imapd(8)",
           "a directory for each account or client whose sessions are to be written down there"),
+    Place("{run}/host.name", 0o644, "root", "root", "pymta-begin", ("every program",), "pymta-begin(8)", "the name of this host, as the name service knows it"),
 )
 PLACES = SPOOL + ELSEWHERE
 

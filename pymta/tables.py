@@ -124,8 +124,8 @@ def tmpfiles() -> str:
     out = ["# made from pymta/layout.py by `make man`: see tmpfiles.d(5)"]
     for place in (*layout.SPOOL, *layout.ELSEWHERE):
         path = _plain(place.path)
-        if place.path.startswith("{etc}") and "/" in place.path[1:] and not place.path.endswith("/tls"):
-            continue                                    # files of the admin
+        if not place.mode & 0o100:
+            continue                                    # a file
         names = ["", *(f"/{name}" for name in layout.SHARDS if place.spread)]
         out += [f"d {path}{name} {place.mode:04o} {place.owner} {place.group} -" for name in names]
     out.append("d /var/mail/pymta 0711 pymta-vmail pymta-vmail -")

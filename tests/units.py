@@ -16,6 +16,7 @@ import sys
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 sys.path.insert(0, ROOT)
 
+from pymta import settings, tls_files                                                       # noqa: E402
 from tests import realuids                                                                  # noqa: E402
 
 
@@ -84,9 +85,10 @@ def main(directory: str) -> dict:
 
     def with_places(directory: str):
         done = configure(directory)
-        shutil.rmtree(f"{directory}/letsencrypt/live/localhost")   # so the first daemon makes one itself
+        shutil.rmtree(f"{directory}/letsencrypt/live/localhost")   # so pymta-begin makes one
         os.unlink(f"{directory}/ca.pem")
         apply_tmpfiles(directory)
+        tls_files.make_first(settings.read(f"{directory}/etc"))
         return done
 
     realuids.configure = with_places

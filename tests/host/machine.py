@@ -81,6 +81,11 @@ class Machine:
         assert not check or done.returncode == 0, f"{' '.join(argv)}: exit {done.returncode}\n{done.stdout[-3000:]}\n{done.stderr[-3000:]}"
         return done
 
+    def start(self, *argv: str) -> subprocess.Popen[str]:
+        """A command in the machine that goes on; its standard output can be read."""
+        return subprocess.Popen(["nsenter", "--target", str(self._leader), "--all", "--wd", *argv], stdout=subprocess.PIPE,
+                                stderr=subprocess.DEVNULL, stdin=subprocess.DEVNULL, text=True)
+
     def sh(self, script: str, **options: object) -> str:
         """What a shell script prints."""
         return self.run("sh", "-ec", script, **options).stdout                 # type: ignore[arg-type]
