@@ -8,6 +8,7 @@ from __future__ import annotations
 import binascii
 import codecs
 import re
+from functools import lru_cache
 
 from pymta.message import mime
 from pymta.message.mime import Part
@@ -19,6 +20,7 @@ _NO_CHARSETS = frozenset(("punycode", "idna", "unicode_escape", "unicode-escape"
 PARTS_MAX = 1000
 
 
+@lru_cache(256)
 def codec(name: bytes) -> str | None:
     """Python's name of a character set; None for one that is not known, or that mail does not have."""
     try:

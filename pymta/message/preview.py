@@ -19,11 +19,13 @@ CHARACTERS_MAX = 200
 OCTETS_MAX = 1 << 17                                    # of a part, as it is encoded
 TRIES = 5                                               # text parts that are looked at
 _PARTS_MAX = 1000
-_FIRST_OCTETS = 1 << 12                                 # enough as a rule
+_STEPS_OCTETS = (1 << 10, 1 << 13, OCTETS_MAX)          # the first is enough of plain text as a rule, the second of HTML
 
 _INVISIBLE = dict.fromkeys((0xAD, 0x34F, *range(0x200B, 0x2010), *range(0x202A, 0x202F), *range(0x2060, 0x2070), 0xFEFF))
 _CONTROL = dict.fromkeys((*range(0x20), *range(0x7F, 0xA0)), " ")
 _TRANSLATED = _CONTROL | _INVISIBLE
+
+_LIKE_ASCII = ("ascii", "utf-8", "iso8859-1", "cp1252", None)
 
 _TAG = re.compile(r"<(/?)([A-Za-z][A-Za-z0-9:]*)").match
 _TAG_END = re.compile(r"""(?:[^"'>]+|"[^"]*"|'[^']*')*+>""").match
@@ -39,10 +41,10 @@ def of(data: bytes, root: Part) -> str:
     tries = TRIES
     for part in _texts(root):
         tries -= 1
-        for octets_max in (_FIRST_OCTETS, OCTETS_MAX):
+        for octets_max in _STEPS_OCTETS:
             whole = part.end - part.body <= octets_max
             said = _said(data, part, min(part.end, part.body + octets_max), whole)
-            if whole or len(said) >= CHARACTERS_MAX:
+            if whole or len(said) >= CHARACTERS_MAX - 1:      # a blank at the cut is gone
                 break
         if said or not tries:
             return said
@@ -72,7 +74,8 @@ def _said(data: bytes, part: Part, end: int, whole: bool) -> str:
     own: list[str] = []
     count = 0
     for is_quoted, piece in (_of_html if part.subtype == b"html" else _of_plain)(text):
-        piece = piece.translate(_TRANSLATED)
+        if not piece.isascii() or not piece.isprintable():
+            piece = piece.translate(_TRANSLATED)
         (quoted if is_quoted else own).append(piece)
         count += 0 if is_quoted else len(" ".join(piece.split()))
         if count > CHARACTERS_MAX:
@@ -88,6 +91,8 @@ def _cut(text: str, least: int = 1) -> str:
 def _text(octets: bytes, name: bytes, whole: bool) -> str:
     """As decode.charset, of octets that may end in the middle of a character."""
     codec = decode.codec(name)
+    if octets.isascii() and codec in _LIKE_ASCII:
+        return octets.decode("ascii")
     for one in (codec, "utf-8"):
         try:
             if one:
@@ -98,7 +103,7 @@ def _text(octets: bytes, name: bytes, whole: bool) -> str:
 
 
 def _of_plain(text: str) -> Words:
-    for line in text.split("\n"):
+    for line in text.splitlines():
         if line.startswith(">"):
             yield True, line.lstrip("> ") + " "
         else:
