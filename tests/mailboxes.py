@@ -111,6 +111,13 @@ class Folder:
     def append_all(self, messages: Iterable[tuple[bytes, Iterable[str], float | None]], by: object = None) -> list[int]:
         return [self.append(*message, by) for message in messages]
 
+    def replace(self, uid: int, target: Folder, message: tuple[bytes, Iterable[str], float | None], by: object = None) -> int:
+        if self.get(uid) is None:
+            raise Gone(uid)
+        new = target.append(*message, by)
+        self.expunge([uid], by)
+        return new
+
     def copy(self, uids: Iterable[int], target: Folder, by: object = None) -> list[tuple[int, int]]:
         found = [message for message in map(self.get, sorted(uids)) if message is not None]
         pairs = [(message.uid, target.append(message.data, message.flags, message.internaldate, by)) for message in found]

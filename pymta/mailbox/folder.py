@@ -18,7 +18,7 @@ from pymta.formats.index import Entry
 from pymta.index.describing import Describing
 from pymta.index.files import IndexFiles
 from pymta.locks import FolderLock
-from pymta.mailbox import actions, looking, reading, tidying
+from pymta.mailbox import actions, looking, reading, replacing, tidying
 from pymta.mailbox import flags as flags_of_messages
 from pymta.mailbox.changelog import ChangeLog, changed_since
 from pymta.mailbox.contents import Contents, count_letters
@@ -256,6 +256,10 @@ class Folder:
     def append_all(self, messages: Sequence[tuple[bytes, Iterable[str], float | None]], by: object = None) -> list[int]:
         """Store several, all or none, with the directory and uidlist syncs of one."""
         return actions.append_all(self, messages, by)
+
+    def replace(self, uid: int, target: Folder, message: tuple[bytes, Iterable[str], float | None], by: object = None) -> int:
+        """Store message in target (may be this folder), then take the one with this UID away.  The new UID.  Raises Gone."""
+        return replacing.replace(self, uid, target, message, by)
 
     def copy(self, uids: Iterable[int], target: Folder, by: object = None) -> list[tuple[int, int]]:
         """Copy to target (may be this folder), all or none, flags and internal date kept.  [(uid, new uid)] ascending."""

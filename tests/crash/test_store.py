@@ -113,7 +113,16 @@ def rewritten(box: Box) -> Iterator[None]:
     yield
 
 
-SCENARIOS = [append, delivery, copy_and_move, flags_and_expunge, rewritten]
+def replaced(box: Box) -> Iterator[None]:
+    box.inbox.append_all([(text(number), ["\\Seen"], None) for number in (21, 2)])
+    yield
+    box.inbox.replace(1, box.inbox, (text(22), ["\\Draft"], None))
+    yield
+    box.inbox.replace(3, box.target, (text(23), [], None))
+    yield
+
+
+SCENARIOS = [append, delivery, copy_and_move, flags_and_expunge, rewritten, replaced]
 
 
 def record(scenario, tmp_path) -> tuple[Box, tuple, list]:
@@ -161,7 +170,13 @@ def broken(found: View, told: View, coming: View, history: View) -> str | None:
             return f"lost: {key}"
         if data in coming.values() and data not in found.values():
             return f"lost while it was moved: {key}"
+    for new, old in SUCCEEDS.items():
+        if old in told.values() and not {new, old} & set(found.values()):
+            return f"neither {old!r} nor what takes its place"
     return None
+
+
+SUCCEEDS = {text(22): text(21), text(23): text(22)}     # of `replaced`
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""The same Maildir, the same commands, to us and to Dovecot: BINARY, SAVEDATE."""
+"""The same Maildir, the same commands, to us and to Dovecot: BINARY, SAVEDATE, PREVIEW, CATENATE."""
 from __future__ import annotations
 
 import imaplib
@@ -144,3 +144,37 @@ def test_previews_are_the_same() -> None:
             lazy = fetched(talk, "1:* (PREVIEW (LAZY))")
     assert before == {1: {b"PREVIEW": b"NIL"}} and len(ours) == len(PREVIEWED)
     assert ours == theirs and lazy == ours
+
+
+CATENATED = [
+    ('(TEXT {%d+}', b"Subject: new\r\n\r\n", ' URL "/INBOX/;UID=1/;SECTION=1")'),
+    ('(URL "/INBOX/;UID=1" TEXT {%d+}', b"more\r\n", ')'), ('(URL ";UID=1/;SECTION=HEADER" TEXT {%d+}', b"x", ')'),
+    ('(TEXT {%d+}', b"\r\n", ' URL "/INBOX/;UID=1/;SECTION=2.MIME/;PARTIAL=3.9" URL "/INBOX/;UID=1/;section=TEXT")'),
+    ('(TEXT {%d+}', b"\r\n", ' URL "/INBOX/;UID=99")'), ('(TEXT {%d+}', b"\r\n", ' URL "/No/;UID=1")'), ('(TEXT {%d+}', b"\r\n", ' URL "imap://x/INBOX/;UID=1")'),
+    ('(TEXT {%d+}', b"\r\n", ' URL "/INBOX;UIDVALIDITY=1/;UID=1")'),
+]
+
+
+def test_what_is_catenated_is_the_same() -> None:
+    mail = b"Subject: one\nContent-Type: multipart/mixed; boundary=q\n\npre\n--q\n\nfirst\n--q\nContent-Type: a/b\n\nsecond\n--q--\n"
+    replies: list[tuple[bytes, bytes]] = []
+    said = [(before % len(text)).encode() + b"\r\n" + text + after.encode() + b"\r\n" for before, text, after in CATENATED]
+    with maildir(mail) as path:
+        with us(path) as talk:
+            for one in said:
+                talk.feed(b"x APPEND INBOX CATENATE " + one)
+                replies.append((talk.heard()[-1].encode(), b""))
+        with Dovecot(path) as dovecot:
+            dovecot.command("SELECT INBOX")
+            for number, one in enumerate(said):
+                dovecot.process.stdin.write(b"x APPEND INBOX CATENATE " + one)
+                dovecot.process.stdin.flush()
+                while not (line := dovecot._line()).startswith(b"x "):
+                    pass
+                replies[number] = (replies[number][0], line)
+            kept = fetched_by(dovecot, "1:* BODY.PEEK[]")
+    stored = [number for number, (ours, _) in enumerate(replies) if ours.startswith(b"x OK")]
+    assert stored == [0, 1, 2, 3] == [number for number, (_, theirs) in enumerate(replies) if theirs.startswith(b"x OK")]
+    assert all(b"NO [BADURL" in ours and b"NO [BADURL" in theirs for ours, theirs in replies[4:])
+    texts = [row[b"BODY[]"] for _, row in sorted(kept.items())]
+    assert texts[1:5] == texts[5:] and len(texts) == 9

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pymta.proto.imap import fetchitem, listing, utf7
-from pymta.proto.imap.appendargs import NewMessage
+from pymta.proto.imap.appendargs import NewMessage, Url
 from pymta.proto.imap.framing import CONTINUE, Limits, Overlong, Reader, Refused
 from pymta.proto.imap.grammar import STAR, VERBS, BadCommand, parse
 from pymta.proto.imap.response import date_time, flag_list, uid_set
@@ -141,10 +141,21 @@ def test_a_bare_line_is_taken_between_commands() -> None:
     (b"EXPUNGE 1", None),
     (b"UID EXPUNGE 1", (((1, 1),),)),
     (b"UID EXPUNGE", None),
-    (b'APPEND x (a \\Seen) "01-Jan-1970 00:00:10 -0001" {1+}\r\ny', ("x", (NewMessage(("a", "\\Seen"), 70.0, b"y"),))),
-    (b"APPEND x {1+}\r\ny (\\Seen) {2+}\r\nyz", ("x", (NewMessage((), None, b"y"), NewMessage(("\\Seen",), None, b"yz")))),
-    (b"APPEND x ~{1+}\r\n\0", ("x", (NewMessage((), None, b"\0", is_binary=True),))),
+    (b'APPEND x (a \\Seen) "01-Jan-1970 00:00:10 -0001" {1+}\r\ny', ("x", (NewMessage(("a", "\\Seen"), 70.0, (b"y",)),))),
+    (b"APPEND x {1+}\r\ny (\\Seen) {2+}\r\nyz", ("x", (NewMessage((), None, (b"y",)), NewMessage(("\\Seen",), None, (b"yz",))))),
+    (b"APPEND x ~{1+}\r\n\0", ("x", (NewMessage((), None, (b"\0",), is_binary=True),))),
     (b"APPEND x ~y", None),
+    (b'APPEND x CATENATE (URL "/a/;UID=1" text {1+}\r\ny)', ("x", (NewMessage((), None, (Url(b"/a/;UID=1"), b"y")),))),
+    (b"APPEND x (\\Seen) catenate (URL /a/;UID=1) ~{1+}\r\ny", ("x", (NewMessage(("\\Seen",), None, (Url(b"/a/;UID=1"),)),
+                                                                NewMessage((), None, (b"y",), is_binary=True)))),
+    (b"APPEND x CATENATE ()", None),
+    (b"APPEND x CATENATE (TEXT y)", None),
+    (b"APPEND x CATENATE (FILE {1+}\r\ny)", None),
+    (b"APPEND x CATENATE " + b"(URL a" + b" URL a" * 1000 + b")", None),
+    (b"REPLACE 4 x {1+}\r\ny", (((4, 4),), "x", NewMessage((), None, (b"y",)))),
+    (b"REPLACE 4:5 x {1+}\r\ny", None),
+    (b"REPLACE 4,5 x {1+}\r\ny", None),
+    (b"REPLACE 4 x {1+}\r\ny {1+}\r\ny", None),
     (b"APPEND x {1+}\r\ny (\\Seen)", None),
     (b"COMPRESS deflate", ()),
     (b"COMPRESS LZW", None),

@@ -312,3 +312,18 @@ def test_the_same_on_a_maildir_that_others_change(seed: int, tmp_path: Path) -> 
     for one in clients:
         assert one.talk.session is not None
         one.talk.session.close()
+
+
+# ---- CATENATE -----------------------------------------------------------------------------------------------------------------
+def test_a_message_that_would_be_too_big_is_not_put_together() -> None:
+    """RFC 4469 §4: thousands of pieces of one message cost that message once, and the limit of APPEND."""
+    store = Store()
+    folder = store.folders["Sent"]
+    folder.append(b"x" * 30_000)
+    reads = []
+    read = folder.read
+    folder.read = lambda *args: (reads.append(args), read(*args))[1]                     # type: ignore[method-assign]
+    talk = Conversation(store, logged_in=True)
+    assert talk.say("a APPEND Sent CATENATE (" + " ".join(["URL /Sent/;UID=1"] * 4) + ")")[-1].startswith("a NO [TOOBIG]")
+    assert talk.say("a APPEND Sent CATENATE (" + " ".join(["URL /Sent/;UID=1/;PARTIAL=5.1"] * 1000) + ")")[-1].startswith("a OK")
+    assert len(reads) == 2 and len(folder.messages) == 2 and folder.messages[1].data == b"x" * 1000

@@ -1,5 +1,6 @@
 """Mailboxes of a Maildir: what every session is told, what is on disk, and what another process makes of it."""
 import asyncio
+import errno
 import os
 import subprocess
 import sys
@@ -11,7 +12,7 @@ from pymta import clock, durable, mailbox
 from pymta.formats import uidlist
 from pymta.mailbox import Changes, Gone, MailboxExists, MailStore, NameRefused, NoSuchMailbox
 from pymta.mailbox import folder as folder_module
-from pymta.mailbox import opened, tidying
+from pymta.mailbox import actions, opened, tidying
 from pymta.mailbox import store as store_module
 
 DATA = b"From: a@b.example\nSubject: x\n\nhello\n"
@@ -833,3 +834,33 @@ def test_processes_never_see_another_mail_under_a_uid(store, tmp_path):
         folder = store.open(name)
         assert view(folder) == fresh(folder)
         store.close(folder)
+
+
+# ---- replacing ----------------------------------------------------------------------------------------------------------------
+def test_replace(store, inbox, heard):
+    inbox.append_all([(DATA, ["\\Seen"], 1e9), (DATA, [], None)])
+    heard.clear()
+    assert inbox.replace(1, inbox, (DATA + b"more\n", ["\\Draft"], 1e9 + 1)) == 3
+    assert [(change.expunged, [message.uid for message in change.arrived]) for change in heard] == [([], [3]), ([1], [])]
+    assert [message.uid for message in inbox.messages] == [2, 3] and inbox.read(3) == DATA + b"more\n"
+    store.create("Trash")
+    trash = store.open("Trash")
+    assert inbox.replace(3, trash, (DATA, [], None)) == 1 and [message.uid for message in inbox.messages] == [2]
+    with pytest.raises(mailbox.Gone):
+        inbox.replace(3, trash, (DATA, [], None))
+    assert len(trash.messages) == 1
+    store.close(trash)
+
+
+def test_replace_that_cannot_expunge_takes_the_new_one_back(inbox, monkeypatch):
+    inbox.append(DATA)
+    real = actions.expunge
+
+    def refused(folder, uids, by=None):
+        if list(uids) == [1]:
+            raise OSError(errno.EACCES, "no")
+        return real(folder, uids, by)
+    monkeypatch.setattr(actions, "expunge", refused)
+    with pytest.raises(OSError):
+        inbox.replace(1, inbox, (b"new\n", [], None))
+    assert [message.uid for message in inbox.messages] == [1] and inbox.read(1) == DATA

@@ -16,13 +16,14 @@ COMMANDS: dict[bytes, Callable[..., Running]] = {
     b"CREATE": on_mailboxes.create, b"DELETE": on_mailboxes.delete, b"RENAME": on_mailboxes.rename,
     b"SUBSCRIBE": on_mailboxes.subscribe, b"UNSUBSCRIBE": on_mailboxes.subscribe,
     b"LIST": on_mailboxes.list_, b"LSUB": on_mailboxes.lsub, b"STATUS": on_mailboxes.status, b"APPEND": on_append.append,
+    b"REPLACE": on_append.replace,
     b"FETCH": on_messages.fetch, b"STORE": on_messages.store, b"COPY": on_messages.copy, b"MOVE": on_messages.copy,
     b"EXPUNGE": on_messages.expunge, b"SEARCH": on_search.search,
     b"GETQUOTA": on_quota.get, b"GETQUOTAROOT": on_quota.get_root, b"SETQUOTA": on_quota.refuse,
     b"SORT": on_search.sort, b"THREAD": on_search.thread, b"ESEARCH": on_multisearch.esearch,
 }
 # These need a mailbox that is selected.
-SELECTED = frozenset((b"CHECK", b"CLOSE", b"UNSELECT", b"EXPUNGE", b"SEARCH", b"SORT", b"THREAD", b"FETCH", b"STORE", b"COPY", b"MOVE"))
+SELECTED = frozenset((b"CHECK", b"CLOSE", b"UNSELECT", b"EXPUNGE", b"SEARCH", b"SORT", b"THREAD", b"FETCH", b"STORE", b"COPY", b"MOVE", b"REPLACE"))
 # No change is told before their tagged reply: the numbers of the mailbox are not what they were, or do not matter any more.
 QUIET = frozenset((b"SELECT", b"EXAMINE", b"CLOSE", b"UNSELECT", b"LOGOUT"))
 # No EXPUNGE is told in answer to these without UID: RFC 3501 §7.4.1

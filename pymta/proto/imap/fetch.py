@@ -197,21 +197,24 @@ class _Section:
         self.item = item
 
     def __call__(self, source: Source, flags: bytes) -> bytes:
-        item = self.item
-        found: bytes | None
-        if item.path or item.what == b"TEXT":
-            found = mime.section(source.data, source.root, item.path, item.what, item.names)
-        elif item.what == b"HEADER":
-            found = source.header
-        elif item.what:
-            found = mime.header_fields(source.header, 0, len(source.header), item.names, without=item.what == b"HEADER.FIELDS.NOT")
-        else:
-            found = source.data
-        if found is None:
-            return item.label + b" NIL"
-        if item.partial:
-            found = found[item.partial[0]:item.partial[0] + item.partial[1]]
-        return b"%b {%d}\r\n%b" % (item.label, len(found), found)
+        found = section_of(source, self.item)
+        return self.item.label + b" NIL" if found is None else b"%b {%d}\r\n%b" % (self.item.label, len(found), found)
+
+
+def section_of(source: Source, item: FetchItem) -> bytes | None:
+    """The octets of BODY[...]; None of a part that is not there."""
+    found: bytes | None
+    if item.path or item.what == b"TEXT":
+        found = mime.section(source.data, source.root, item.path, item.what, item.names)
+    elif item.what == b"HEADER":
+        found = source.header
+    elif item.what:
+        found = mime.header_fields(source.header, 0, len(source.header), item.names, without=item.what == b"HEADER.FIELDS.NOT")
+    else:
+        found = source.data
+    if found is not None and item.partial:
+        found = found[item.partial[0]:item.partial[0] + item.partial[1]]
+    return found
 
 
 def _binary(item: FetchItem) -> Say:

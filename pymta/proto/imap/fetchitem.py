@@ -106,7 +106,7 @@ def _modifiers(args: Args) -> tuple[int | None, bool, Partial | None]:
 
 def _items(args: Args) -> tuple[FetchItem, ...]:
     if args.peek() == 40:
-        items = args.list(lambda: _item(args))
+        items = args.list(lambda: item(args))
         if not items:
             raise Bad("an item expected")
         return tuple(items)
@@ -114,10 +114,10 @@ def _items(args: Args) -> tuple[FetchItem, ...]:
     if word and bytes(word[0]).upper() in MACROS:
         args.at = word.end()
         return MACROS[bytes(word[0]).upper()]
-    return (_item(args),)
+    return (item(args),)
 
 
-def _item(args: Args) -> FetchItem:
+def item(args: Args) -> FetchItem:
     """fetch-att = "ENVELOPE" / ... / "BODY" ["STRUCTURE"] / "BODY" [".PEEK"] section ["<" number "." nz-number ">"]"""
     word = bytes(args.take(_WORD, "an item")[0]).upper()
     if args.peek() != 91:

@@ -25,7 +25,7 @@ class Overlong(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """command_octets: a command with all its literals; append_octets: one message handed to APPEND, 0 where there is no APPEND;
+    """command_octets: a command with all its literals; append_octets: what is handed to one APPEND or REPLACE, 0 where there is none;
     skip_octets: a literal that is too big but was sent without asking is read and dropped up to this size."""
 
     command_octets: int = 8192
@@ -46,6 +46,7 @@ class Refused:
 
 
 CONTINUE = Continue()
+STORES = frozenset((b"APPEND", b"REPLACE"))             # verbs whose literals are messages
 Unit = bytes | bytearray | Continue | Refused
 
 
@@ -137,7 +138,7 @@ class Reader:
         """A literal of this size is announced; it would begin at offset at.  A unit, or None to go on."""
         head = _HEAD(self._buffer)
         tag, verb = (bytes(head[1]), bytes(head[2]).upper()) if head else (b"*", b"")
-        is_message = verb == b"APPEND" and bool(self.limits.append_octets)
+        is_message = verb in STORES and bool(self.limits.append_octets)
         room = self.limits.append_octets - self._literals if is_message else self.limits.command_octets - (at - self._literals)
         if octets <= room and self._refused is None:
             if is_message:

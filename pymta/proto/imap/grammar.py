@@ -199,13 +199,13 @@ def _thread(args: Args, uid: bool) -> tuple:
     return searchkey.thread(args)
 
 
-_WITH_UID = frozenset((b"FETCH", b"STORE", b"COPY", b"MOVE", b"SEARCH", b"SORT", b"THREAD", b"EXPUNGE", b"ESEARCH"))
+_WITH_UID = frozenset((b"FETCH", b"STORE", b"COPY", b"MOVE", b"SEARCH", b"SORT", b"THREAD", b"EXPUNGE", b"ESEARCH", b"REPLACE"))
 VERBS: dict[bytes, Callable[..., tuple]] = {
     b"CAPABILITY": _nothing, b"NOOP": _nothing, b"LOGOUT": _nothing, b"STARTTLS": _nothing, b"NAMESPACE": _nothing, b"IDLE": _nothing,
     b"CHECK": _nothing, b"CLOSE": _nothing, b"UNSELECT": _nothing,
     b"LOGIN": _login, b"AUTHENTICATE": _authenticate, b"ID": _id, b"ENABLE": _enable, b"COMPRESS": _compress,
     b"SELECT": mailboxargs.select, b"EXAMINE": mailboxargs.select, b"CREATE": mailboxargs.create, b"DELETE": mailboxargs.mailbox, b"SUBSCRIBE": mailboxargs.mailbox, b"UNSUBSCRIBE": mailboxargs.mailbox,
-    b"RENAME": mailboxargs.rename, b"LIST": mailboxargs.list_, b"LSUB": mailboxargs.lsub, b"STATUS": mailboxargs.status, b"APPEND": appendargs.append,
+    b"RENAME": mailboxargs.rename, b"LIST": mailboxargs.list_, b"LSUB": mailboxargs.lsub, b"STATUS": mailboxargs.status, b"APPEND": appendargs.append, b"REPLACE": appendargs.replace,
     b"GETQUOTA": mailboxargs.quota_root, b"GETQUOTAROOT": mailboxargs.mailbox, b"SETQUOTA": mailboxargs.set_quota,
     b"FETCH": _fetch, b"STORE": _store, b"COPY": _copy, b"MOVE": _copy, b"SEARCH": _search, b"SORT": _sort, b"THREAD": _thread, b"EXPUNGE": _expunge, b"ESEARCH": _esearch,
 }

@@ -1,11 +1,13 @@
-"""on_append: APPEND.                                                          RFC 3501 §6.3.11, RFC 3502, RFC 3516 §4.4, RFC 4315 §3"""
+"""on_append: APPEND and REPLACE.                              RFC 3501 §6.3.11, RFC 3502, RFC 3516 §4.4, RFC 4315 §3, RFC 4469, RFC 8508"""
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 from pymta.message import transfer
+from pymta.proto.imap import catenate
 from pymta.proto.imap.appendargs import NewMessage
 from pymta.proto.imap.grammar import Command
+from pymta.proto.imap.on_messages import chosen, removed, writable
 from pymta.proto.imap.response import uid_set
 from pymta.proto.imap.wants import Job, Refusal, Running
 
@@ -20,7 +22,7 @@ def append(session: Session, command: Command) -> Running:
     name, messages = command.args
 
     def append() -> tuple[int, list[int]]:
-        found = [to_store(message) for message in messages]
+        found = [to_store(session, message) for message in messages]
         folder = session.store.open(name)
         try:
             session.store.need_room(name, sum(len(text) for text, _, _ in found))
@@ -34,9 +36,36 @@ def append(session: Session, command: Command) -> Running:
     return b"OK [APPENDUID %d %b] Stored" % (uidvalidity, uid_set(uids))
 
 
-def to_store(message: NewMessage) -> ToStore:
-    """A message as the store takes it, with LF.  Raises Refusal."""
-    text = message.text
+def replace(session: Session, command: Command) -> Running:
+    """The new message is told of before the old one goes: its EXISTS stands before the EXPUNGE."""
+    view = writable(session)
+    _, name, message = command.args
+    uids = [view.messages[position].uid for position in chosen(session, view, command)]
+    if not uids:
+        return b"NO No such message"
+
+    def replace() -> tuple[int, int]:
+        found = to_store(session, message)
+        try:
+            target = session.store.open(name)
+        except LookupError:
+            raise Refusal(b"NO [TRYCREATE] No such mailbox") from None
+        try:
+            old = view.folder.get(uids[0])
+            session.store.need_room(name, max(0, len(found[0]) - (old.size if old else 0)))
+            return target.uidvalidity, view.folder.replace(uids[0], target, found, session)
+        finally:
+            session.store.close(target)
+    uidvalidity, uid = yield Job(replace)
+    session.setting.expunged(view.name, 1)
+    yield b"* OK [APPENDUID %d %d] Stored\r\n" % (uidvalidity, uid)
+    yield view.announce(expunge=False)
+    return (yield from removed(session, view, b"Replaced"))
+
+
+def to_store(session: Session, message: NewMessage) -> ToStore:
+    """A message as the store takes it, with LF.  Raises Refusal, and what stores raise."""
+    text = catenate.text(session, message.pieces)
     if not text:
         raise Refusal(b"NO An empty message is not stored, nor what came with it")
     if message.is_binary:

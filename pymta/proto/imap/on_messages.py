@@ -26,14 +26,14 @@ def _selected(session: Session) -> View:
     return session.view
 
 
-def _writable(session: Session) -> View:
+def writable(session: Session) -> View:
     view = _selected(session)
     if view.read_only:
         raise Refusal(b"NO [READ-ONLY] The mailbox was opened with EXAMINE")
     return view
 
 
-def _chosen(session: Session, view: View, command: Command) -> list[int]:
+def chosen(session: Session, view: View, command: Command) -> list[int]:
     try:
         return view.indexes(command.args[0], command.uid)
     except ValueError as error:
@@ -42,7 +42,7 @@ def _chosen(session: Session, view: View, command: Command) -> list[int]:
 
 def fetch(session: Session, command: Command) -> Running:
     view = _selected(session)
-    positions = _chosen(session, view, command)
+    positions = chosen(session, view, command)
     items, since, vanished, part = command.args[1:]
     if vanished and not (command.uid and session.qresync):
         return b"BAD VANISHED is for UID FETCH, after ENABLE QRESYNC"
@@ -197,8 +197,8 @@ def _mark_seen(session: Session, view: View, messages: list[Any]) -> Generator[A
 
 
 def store(session: Session, command: Command) -> Running:
-    view = _writable(session)
-    positions = _chosen(session, view, command)
+    view = writable(session)
+    positions = chosen(session, view, command)
     _, mode, silent, flags, unchanged = command.args
     uids = [view.messages[position].uid for position in positions]
     modified: list[int] = []
@@ -234,9 +234,9 @@ def store(session: Session, command: Command) -> Running:
 def copy(session: Session, command: Command) -> Running:
     """COPY and MOVE.  UIDs that are not there are passed over: OK, and no COPYUID if none is left."""
     moves = command.verb == b"MOVE"
-    view = _writable(session) if moves else _selected(session)
+    view = writable(session) if moves else _selected(session)
     name = command.args[1]
-    positions = _chosen(session, view, command)
+    positions = chosen(session, view, command)
     uids = [view.messages[position].uid for position in positions]
     if not uids:
         return b"OK No such message"
@@ -259,7 +259,7 @@ def copy(session: Session, command: Command) -> Running:
     code = b"[COPYUID %d %b %b]" % (uidvalidity, uid_set(old for old, _ in pairs), uid_set(new for _, new in pairs))
     if moves:
         yield b"* OK %b Moved\r\n" % code           # RFC 6851 §4.3: before the EXPUNGEs
-        return (yield from _removed(session, view, b"Moved"))
+        return (yield from removed(session, view, b"Moved"))
     return b"OK %b Copied" % code
 
 
@@ -275,20 +275,20 @@ def _octets(view: View, positions: list[int]) -> int:
 
 
 def expunge(session: Session, command: Command) -> Running:
-    view = _writable(session)
+    view = writable(session)
     if command.uid:
-        messages = [view.messages[position] for position in _chosen(session, view, command)]
+        messages = [view.messages[position] for position in chosen(session, view, command)]
     else:
         messages = view.messages
     uids = [message.uid for message in messages if "\\Deleted" in message.flags and not message.expunged]
     if uids:
         gone = yield Job(lambda: view.folder.expunge(uids, session))
         session.setting.expunged(view.name, len(gone))
-        return (yield from _removed(session, view, b"Expunged"))
+        return (yield from removed(session, view, b"Expunged"))
     return b"OK Expunged"
 
 
-def _removed(session: Session, view: View, text: bytes) -> Running:
+def removed(session: Session, view: View, text: bytes) -> Running:
     """The tagged reply of what has taken messages away.  RFC 7162 §3.2.7"""
     if not session.condstore:
         return b"OK " + text

@@ -20,7 +20,7 @@ from typing import Any
 from pymta.proto.imap import fetch, grammar
 from pymta.proto.imap.commands import COMMANDS, KEEP_NUMBERS, QUIET, SELECTED, uses_numbers
 from pymta.proto.imap.deflate import BadStream, Deflate
-from pymta.proto.imap.framing import CONTINUE, Overlong, Reader, Refused
+from pymta.proto.imap.framing import CONTINUE, STORES, Overlong, Reader, Refused
 from pymta.proto.imap.grammar import BadCommand, Command
 from pymta.proto.imap.on_session import capabilities
 from pymta.proto.imap.view import View
@@ -174,7 +174,7 @@ class Session:
         if unit is CONTINUE:
             self._say(b"+ OK\r\n")
         elif isinstance(unit, Refused):
-            self._say(b"%b %b\r\n" % (unit.tag, b"NO [TOOBIG] The message is too big" if unit.verb == b"APPEND"
+            self._say(b"%b %b\r\n" % (unit.tag, b"NO [TOOBIG] The message is too big" if unit.verb in STORES
                                       else b"BAD [TOOBIG] A literal is too big"))
         elif isinstance(unit, (bytes, bytearray)):
             try:
