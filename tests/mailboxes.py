@@ -37,7 +37,6 @@ class Folder:
         self.guid = b"%032x" % self.uidvalidity
         self.uidnext = 1
         self.vanished = False
-        self.version = 0
         self.modseqs = 1000
         self.gone: list[tuple[int, int]] = []
         self.messages: list[Message] = []
@@ -71,7 +70,6 @@ class Folder:
 
     def _tell(self, changes: Changes) -> Changes:
         if changes:
-            self.version += 1
             self.modseqs += 1
             for message in (*changes.arrived, *changes.flags):
                 message.modseq = self.modseqs
@@ -152,6 +150,9 @@ class Folder:
     def highestmodseq(self) -> int:
         return self.modseqs
 
+    def flags_of_all(self, messages: Iterable[Message]) -> list[frozenset[str]]:
+        return [message.flags for message in messages]
+
     def count_flags(self, messages: Iterable[Message]) -> tuple[int, int]:
         flags = [message.flags for message in messages]
         return sum("\\Seen" not in one for one in flags), sum("\\Deleted" in one for one in flags)
@@ -195,8 +196,8 @@ class Describing:
     def texts(self, messages: list[Message], which: str) -> list[bytes | None]:
         return [entry and getattr(entry, which) for entry in self.some(messages)]
 
-    def keys(self, messages: list[Message]) -> list[tuple[int, bytes] | None]:
-        return [entry and (entry.sent, entry.keys) for entry in self.some(messages)]
+    def sent(self, messages: list[Message]) -> list[int | None]:
+        return [entry and entry.sent for entry in self.some(messages)]
 
     def close(self) -> None:
         pass

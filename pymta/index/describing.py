@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from pymta import log
 from pymta.formats.index import Entry, Packed, encode
+from pymta.index import columns
 from pymta.index.children import Children
 from pymta.index.describe import describe
 
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 
 CHILDREN_FROM = 1000                                    # messages that must be read before processes are started for it
 _CHILDREN_MAX = 4
+_TEXTS = {"envelope": columns.ENVELOPE, "bodystructure": columns.BODYSTRUCTURE, "keys": columns.KEYS}
 _AT_ONCE = 250                                          # entries appended at one stroke
 
 
@@ -49,20 +51,20 @@ class Describing:
         return found
 
     def texts(self, messages: Sequence[Message], which: str) -> list[bytes | None]:
-        """One field of the entries ("envelope" or "bodystructure")."""
+        """One field of the entries ("envelope", "bodystructure" or "keys")."""
         if self._children is None:
             self._files.refresh(self._folder.uidvalidity)
-            if (found := self._files.texts(messages, which)) is not None:
+            if (found := self._files.texts(messages, _TEXTS[which])) is not None:
                 return [*found]
         return [None if entry is None else getattr(entry, which) for entry in self.some(messages)]
 
-    def keys(self, messages: Sequence[Message]) -> list[tuple[int, bytes] | None]:
-        """(sent date, keys) of each: see formats/index."""
+    def sent(self, messages: Sequence[Message]) -> list[int | None]:
+        """When each was sent."""
         if self._children is None:
             self._files.refresh(self._folder.uidvalidity)
-            if (found := self._files.keys(messages)) is not None:
+            if (found := self._files.sent(messages)) is not None:
                 return [*found]
-        return [None if entry is None else (entry.sent, entry.keys) for entry in self.some(messages)]
+        return [None if entry is None else entry.sent for entry in self.some(messages)]
 
     def _take(self, uid: int) -> None:
         """What the children have read up to this UID goes into the index."""

@@ -10,14 +10,13 @@ from typing import Any
 
 from pymta import durable
 from pymta.formats.index import HEAD_OCTETS, ROW_OCTETS, ROWS_NAME, TEXT_NAME, Entry, Packed, decode, fits, new_head
+from pymta.index import columns
 
 _DEAD_ROWS = 5000                                       # rows of messages that have gone, before it is worth while to begin anew
 _GAP_OCTETS = 1 << 16                                   # rather read over so much between two texts than ask twice
 _WORDS = ROW_OCTETS // 4
 _UID = 3                                                # place in a row, in words
 _SPAN = struct.Struct("<Q8xIIII28xI")                    # of a row: offset, the five lengths
-
-_KEYS = struct.Struct("<Q8xIIII16xq")                   # the same, and when it was sent
 
 
 class IndexFiles:
@@ -102,37 +101,45 @@ class IndexFiles:
             self._whole.update(known)
         return out
 
-    def texts(self, messages: Sequence[Any], which: str) -> list[bytes] | None:
-        """One text of each ("envelope" or "bodystructure"), faster; None unless all have been read before."""
+    def texts(self, messages: Sequence[Any], which: int) -> list[bytes] | None:
+        """One text of each (ENVELOPE, BODYSTRUCTURE or KEYS of columns), faster; None unless all have been read before."""
         with self._mutex:
-            get, rows = self._at.get, self._rows
-            numbers = [get(message.uid, -1) for message in messages]
-            if not self._whole.issuperset(numbers):
+            numbers = self._numbers(messages)
+            if numbers is None:
                 return None
-            spans = [_SPAN.unpack_from(rows, number * ROW_OCTETS) for number in numbers]
             try:
-                if which == "envelope":
-                    return self._texts([(offset, first) for offset, first, *_ in spans])
-                return self._texts([(offset + first, second) for offset, first, second, *_ in spans])
+                return self._cut(*columns.spans(self._rows, numbers, which))
             except OSError:
                 return None
 
-    def keys(self, messages: Sequence[Any]) -> list[tuple[int, bytes]] | None:
-        """(sent, keys) of each, as texts() does."""
+    def sent(self, messages: Sequence[Any]) -> list[int] | None:
+        """When each was sent, as texts() does."""
         with self._mutex:
-            get, rows = self._at.get, self._rows
-            numbers = [get(message.uid, -1) for message in messages]
-            if not self._whole.issuperset(numbers):
-                return None
-            spans = [_KEYS.unpack_from(rows, number * ROW_OCTETS) for number in numbers]
-            try:
-                texts = self._texts([(offset + first + second + third, octets) for offset, first, second, third, octets, _ in spans])
-            except OSError:
-                return None
-            return [(span[5], text) for span, text in zip(spans, texts)]
+            numbers = self._numbers(messages)
+            return None if numbers is None else columns.sent(self._rows, numbers)
+
+    def _numbers(self, messages: Sequence[Any]) -> list[int] | None:
+        """Of the rows of these messages, if all have been read before."""
+        at, whole = self._at, self._whole
+        try:
+            numbers = [at[message.uid] for message in messages]
+        except KeyError:
+            return None
+        return numbers if len(whole) == len(self._rows) // ROW_OCTETS or whole.issuperset(numbers) else None
+
+    def _cut(self, starts: list[int], lengths: list[int]) -> list[bytes]:
+        """The octets at each offset, with few reads where they lie close together."""
+        if not starts:
+            return []
+        ends = list(map(int.__add__, starts, lengths))
+        first, behind = min(starts), max(ends)
+        if behind - first <= 8 * sum(lengths) + _GAP_OCTETS:
+            data = os.pread(self._text_fd, behind - first, first)
+            return [data[start - first:end - first] for start, end in zip(starts, ends)]
+        return self._texts(list(zip(starts, lengths)))
 
     def _texts(self, spans: list[tuple[int, int]]) -> list[bytes]:
-        """The octets of (offset, length) each, with few reads where they lie close together."""
+        """The octets of (offset, length) each."""
         out: list[bytes] = []
         begin = 0
         for end in range(1, len(spans) + 1):

@@ -13,7 +13,8 @@ from pymta.mailbox.scanner import Place, Vanished
 if TYPE_CHECKING:
     from pymta.mailbox.folder import Folder
 
-BULK = 5000                                             # renames at once that would only flood our own event queue
+BULK = 500                                              # renames at once that may cost more to hear of than to list the directory
+_EVENTS_OF_A_LISTING = 8                                # two events of a rename cost what listing so many files does
 
 
 @contextmanager
@@ -42,8 +43,8 @@ def _enter(stack: ExitStack, folder: Folder) -> None:
 
 @contextmanager
 def many(folder: Folder, count: int) -> Iterator[None]:
-    """Around count renames of our own in a folder."""
-    if count < BULK or not folder.scanner.watched:
+    """Around count renames of our own in a folder: a great part of it is listed afterwards, and not followed name by name."""
+    if count < BULK or count * _EVENTS_OF_A_LISTING < len(folder.messages) or not folder.scanner.watched:
         yield
         return
     folder.scanner.pause()

@@ -136,7 +136,8 @@ def _copy(folder: Folder, uids: list[int], target: Folder, by: object) -> list[t
         messages = chosen(folder, uids)
         if not messages:
             return []
-        made, keys = _link_all(folder, messages, target)
+        with many(target, len(messages)):
+            made, keys = _link_all(folder, messages, target)
         new = _publish(target, made, keys, Changes(by=by))
         if maildirsize.is_kept(target.root):
             maildirsize.add(target.root, sum(message.size for message in messages), len(messages))
@@ -265,7 +266,7 @@ def move(folder: Folder, uids: Iterable[int], target: Folder, by: object = None)
             made[message.uid] = (base, place)
             return True
 
-        with many(folder, len(messages)):
+        with many(folder, len(messages)), many(target, len(messages)):
             done = sorted(each(folder, messages, shift), key=lambda message: message.uid)
         new = _moved(folder, target, [made[message.uid] for message in done], keys, Changes(by=by))
         folder.contents.drop(done, changes)

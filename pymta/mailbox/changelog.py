@@ -277,7 +277,13 @@ class ChangeLog:
     def _record(self, changes: Changes) -> None:
         changed: dict[bytes | None, list[int]] = {}
         numbered: list[Message] = []
-        for message in (*changes.arrived, *changes.flags):
+        touched = [*changes.arrived, *changes.flags]
+        if not self._unseen:                            # nobody else writes here, as a rule
+            numbered = [message for message in touched if not message.expunged]
+            for message, state in zip(numbered, _states(numbered)):
+                changed.setdefault(state, []).append(message.uid)
+            touched = []
+        for message in touched:
             told = self._unseen.pop(message.uid, None)
             if told is not None and told[1] == state_of(message):
                 message.modseq = told[0]                # somebody has written it down before us

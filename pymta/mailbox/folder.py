@@ -89,13 +89,25 @@ class Folder:
             return self.contents.unseen_and_deleted()
         return count_letters(Counter([message.place for message in messages]))      # there are few, and counting them is fast
 
-    def flags_of(self, message: Message) -> frozenset[str]:
-        info = message.place[1]
+    def flags_behind(self, info: bytes) -> frozenset[str]:
+        """The flags that a name with this behind its base says."""
         flags = self.known_flags.get(info)
         if flags is None:
             flags = self.known_flags[info] = maildir.flags_of(maildir.letters_of(info), self.letters.keywords)
+        return flags
+
+    def flags_of(self, message: Message) -> frozenset[str]:
+        flags = self.flags_behind(message.place[1])
         keys = self.keys_of(message.uid)
         return flags | frozenset(overflow_of(keys)) if keys else flags
+
+    def flags_of_all(self, messages: Sequence[Message]) -> list[frozenset[str]]:
+        """The flags of each, faster than one by one."""
+        if self.has_keys:
+            return list(map(self.flags_of, messages))
+        infos = [message.place[1] for message in messages]
+        known = {info: self.flags_behind(info) for info in set(infos)}          # there are few
+        return [known[info] for info in infos]
 
     @property
     def has_keys(self) -> bool:

@@ -17,6 +17,7 @@ _WORD = re.compile(rb"=\?([!-)+->@-~]+?)(?:\*[!->@-~]*)?\?([bBqQ])\?([ -~]*?)\?=
 _BETWEEN = re.compile(rb"(\?=)[ \t\r\n]+(?==\?)").sub
 _NOT_BASE64 = re.compile(rb"[^A-Za-z0-9+/]+").sub
 _NO_CHARSETS = frozenset(("punycode", "idna", "unicode_escape", "unicode-escape", "raw_unicode_escape", "raw-unicode-escape", "undefined", "mbcs", "oem"))
+_ASCII_TOO = frozenset((b"us-ascii", b"utf-8", b"UTF-8", b"iso-8859-1", b"ISO-8859-1", b"iso-8859-15"))       # most text is ASCII in one of them
 PARTS_MAX = 1000
 
 
@@ -33,6 +34,8 @@ def codec(name: bytes) -> str | None:
 
 def charset(octets: bytes, name: bytes) -> str:
     """Text in a character set; an unknown one, or what does not fit, is UTF-8 if it can be, else Latin-1."""
+    if name in _ASCII_TOO and octets.isascii():
+        return octets.decode("ascii")
     try:
         if known := codec(name):
             return octets.decode(known)

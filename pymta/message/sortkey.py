@@ -12,6 +12,7 @@ import datetime
 import re
 import struct
 import unicodedata
+from functools import lru_cache
 from hashlib import blake2b
 from typing import NamedTuple
 
@@ -20,6 +21,7 @@ from pymta.message.mime import Fields
 
 SUBJECT_MAX = 1000                                      # characters that count
 IDS_MAX = 500                                           # of a References field: the last ones are the nearest
+_KNOWN_OCTETS = 500                                     # of an address field that is remembered
 _FIELD_MAX = 10_000                                     # octets of an address field that may hold its first address
 
 _BLOB = r"\[[^\[\]]*\]\s*"
@@ -136,6 +138,10 @@ def _first(value: bytes | None) -> tuple[str, str]:
     """(local part, name or address) of the first address of a field."""
     if not value:
         return "", ""
+    return _known_first(value) if len(value) <= _KNOWN_OCTETS else _shown(value)
+
+
+def _shown(value: bytes) -> tuple[str, str]:
     found = addresslist.parse(value[:_FIELD_MAX])
     if not found:
         return "", ""
@@ -143,3 +149,6 @@ def _first(value: bytes | None) -> tuple[str, str]:
     local = decode.charset(mailbox or b"", b"utf-8")
     shown = decode.header(name) if name else local + "@" + decode.charset(host, b"utf-8") if host else local
     return collate(local), collate(shown)
+
+
+_known_first = lru_cache(1024)(_shown)

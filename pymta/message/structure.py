@@ -7,12 +7,14 @@ literal where it is not.
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 
 from pymta.message import addresslist, mime
 from pymta.message.mime import Part
 
 _PLAIN = re.compile(rb"[\t !#-\[\]-~]{0,4096}").fullmatch
 _PRINTABLE = re.compile(rb"[\t -~]{0,4096}").fullmatch
+_KNOWN_OCTETS = 500                                     # a longer field is not remembered
 _SPECIAL = re.compile(rb'(["\\])').sub
 
 
@@ -52,9 +54,16 @@ def envelope(part: Part) -> bytes:
 def _addresses(value: bytes | None) -> bytes:
     if value is None:
         return b"NIL"
+    return _known_addresses(value) if len(value) <= _KNOWN_OCTETS else _said(value)
+
+
+def _said(value: bytes) -> bytes:
     out = [b"(%b %b %b %b)" % (nstring(name), nstring(route), nstring(mailbox), nstring(host))
            for name, route, mailbox, host in addresslist.parse(value)]
     return b"(%b)" % b"".join(out) if out else b"NIL"
+
+
+_known_addresses = lru_cache(1024)(_said)                # in a mailbox the same few people write again and again
 
 
 def body(part: Part, *, extended: bool) -> bytes:

@@ -8,7 +8,7 @@ import pytest
 
 from pymta import mailbox
 from pymta.formats.index import ROWS_NAME, TEXT_NAME, Entry, decode, encode
-from pymta.index import describing, files
+from pymta.index import columns, describing, files
 from pymta.mailbox.folder import Folder
 
 
@@ -76,11 +76,14 @@ def test_second_time_no_message_is_read(folder, monkeypatch):
 def test_texts_are_those_of_the_entries(folder):
     asked = describing.Describing(folder, folder.messages)
     for _ in range(3):
-        for which in ("envelope", "bodystructure"):
+        for which in ("envelope", "bodystructure", "keys"):
             assert asked.texts(folder.messages, which) == [getattr(entry, which) for entry in ask(folder)]
             assert asked.texts(folder.messages[20:3:-3], which) == [getattr(entry, which) for entry in ask(folder)[20:3:-3]]
+            assert asked.texts(folder.messages[5:9], which) == [getattr(entry, which) for entry in ask(folder)[5:9]]
+        for some in (folder.messages, folder.messages[::-2], folder.messages[3:8], []):
+            assert asked.sent(some) == [entry.sent for entry in describing.Describing(folder, some).some(some)]
         folder.append(text(len(folder.messages)))
-    assert folder.index.texts(folder.messages, "envelope") is None
+    assert folder.index.texts(folder.messages, columns.ENVELOPE) is None
     os.unlink(os.path.join(folder.directory, TEXT_NAME))
     asked.close()
     assert right(folder, ask(folder))

@@ -95,12 +95,6 @@ _ASKS_INDEX = _DESCRIBED | {"THREADID", "PREVIEW"}
 def row_plan(items: tuple[FetchItem, ...], *, uid: bool, word: bytes = b"FETCH") -> Row:
     """How to say items for which no message needs to be read: see is_row.  word: of the reply."""
     kinds = {item.kind for item in items} | ({"UID"} if uid else set())
-    if kinds == {"UID", "FLAGS"}:
-        form = b"* %%d %b (UID %%d FLAGS (%%b))\r\n" % word
-        return lambda number, message, flags, entry: form % (number, message.uid, flags)
-    if kinds == {"FLAGS"}:
-        form = b"* %%d %b (FLAGS (%%b))\r\n" % word
-        return lambda number, message, flags, entry: form % (number, flags)
     parts = [say for kind, say in (_OF_ENTRY if kinds & _ASKS_INDEX else _LIGHT).items() if kind in kinds]
     return lambda number, message, flags, entry: b"* %d %b (%b)\r\n" % (
         number, word, b" ".join([part(message, flags, entry) for part in parts]))
@@ -124,20 +118,6 @@ _OF_ENTRY: dict[str, Callable[[Any, bytes, Any], bytes]] = {
     "THREADID": lambda message, flags, entry: b"THREADID (%b)" % objectid.thread(entry.keys, message.emailid),
     "PREVIEW": lambda message, flags, entry: b"PREVIEW " + structure.string(entry.preview),
 }
-
-
-def text_plan(items: tuple[FetchItem, ...], *, uid: bool, word: bytes = b"FETCH") -> tuple[str, Callable[[int, int, bytes], bytes]] | None:
-    """Where one text of the index is all that is asked: (which, how to say it of (number, UID, text))."""
-    kinds = {item.kind for item in items} | ({"UID"} if uid else set())
-    with_uid = "UID" in kinds
-    if len(kinds) != 1 + with_uid or not kinds & _DESCRIBED:
-        return None
-    (kind,) = kinds & _DESCRIBED
-    if with_uid:
-        form = b"* %%d %b (UID %%d %b %%b)\r\n" % (word, kind.encode())
-        return kind.lower(), lambda number, uid, text: form % (number, uid, text)
-    form = b"* %%d %b (%b %%b)\r\n" % (word, kind.encode())
-    return kind.lower(), lambda number, uid, text: form % (number, text)
 
 
 def wants_entry(items: tuple[FetchItem, ...]) -> bool:

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any, Generator
 
 from pymta.message.transfer import UnknownEncoding
 from pymta.proto.imap import fetch as fetching
+from pymta.proto.imap import rows
 from pymta.proto.imap.fetchitem import FetchItem
 from pymta.proto.imap.grammar import Command
 from pymta.proto.imap.response import uid_set
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from pymta.proto.imap.session import Session
 
 _ROWS_A_TURN = 500                                      # messages looked at before others get a turn
+_TEXTS_A_TURN = 1000                                    # where that is done at one stroke
 _SEEN_A_TIME = 100                                      # messages marked \Seen at one stroke during a FETCH
 _BIG_OCTETS = 1 << 20
 _GONE = b"OK [EXPUNGEISSUED] Some of these messages are no longer there"      # not NO: clients would try again for ever
@@ -70,8 +72,8 @@ def fetch(session: Session, command: Command) -> Running:
 
 def _fetch(session: Session, view: View, positions: list[int], items: tuple[FetchItem, ...], uid: bool, describing: Any) -> Running:
     """describing: knows ENVELOPE and BODYSTRUCTURE, None where nobody asks for them."""
-    if text := fetching.text_plan(items, uid=uid, word=view.fetch_word):
-        return (yield from _fetch_texts(view, positions, *text, describing))
+    if one := rows.plan(items, uid=uid, word=view.fetch_word):
+        return (yield from _fetch_texts(view, positions, *one, describing))
     if fetching.is_row(items):
         return (yield from _fetch_rows(view, positions, fetching.row_plan(items, uid=uid, word=view.fetch_word), describing))
     marks_seen = not view.read_only and any(item.seen for item in items)
@@ -79,7 +81,7 @@ def _fetch(session: Session, view: View, positions: list[int], items: tuple[Fetc
     plan_seen = fetching.plan(items, uid=uid or session.qresync and not view.uid_only, flags=True, modseq=session.condstore)      # for messages that become \Seen by being fetched
     reads_all = fetching.reads_all(items)
     messages = view.messages                        # no EXPUNGE is told meanwhile: the numbers stand
-    rows: list[bytes] = []
+    said: list[bytes] = []
     octets = missing = 0
     undecoded: list[int] = []
     for begin in range(0, len(positions), _SEEN_A_TIME if marks_seen else _ROWS_A_TURN):
@@ -95,14 +97,14 @@ def _fetch(session: Session, view: View, positions: list[int], items: tuple[Fetc
             if row is None:
                 missing += 1
                 continue
-            rows.append(row)
+            said.append(row)
             octets += len(row)
             if octets >= OUT_HIGH_OCTETS:
-                yield b"".join(rows)
-                rows.clear()
+                yield b"".join(said)
+                said.clear()
                 octets = 0
         yield None
-    yield b"".join(rows)
+    yield b"".join(said)
     if undecoded:
         return b"NO [UNKNOWN-CTE] A part says a Content-Transfer-Encoding that is not known here"
     if missing:
@@ -135,16 +137,19 @@ def _fetch_rows(view: View, positions: list[int], row: fetching.Row, describing:
 _NO_ENTRY = object()
 
 
-def _fetch_texts(view: View, positions: list[int], which: str, say: Any, describing: Any) -> Running:
-    """FETCH of one text that the index holds."""
+def _fetch_texts(view: View, positions: list[int], which: str, say: rows.Rows, describing: Any) -> Running:
+    """FETCH of the flags, or of one text that the index holds."""
     messages = view.messages
     missing = False
-    for begin in range(0, len(positions), _ROWS_A_TURN):
-        some = positions[begin:begin + _ROWS_A_TURN]
+    for begin in range(0, len(positions), _TEXTS_A_TURN):
+        some = positions[begin:begin + _TEXTS_A_TURN]
         asked = [messages[position] for position in some]
-        texts = yield Job(lambda: describing.texts(asked, which))
-        missing |= None in texts
-        yield b"".join([say(number, message.uid, text) for number, message, text in zip(view.numbers(some), asked, texts) if text is not None])
+        texts = (yield Job(lambda: describing.texts(asked, which.lower()))) if describing else view.flags_of(asked)
+        if None in texts:
+            missing = True
+            some, asked = ([one for one, text in zip(column, texts) if text is not None] for column in (some, asked))
+            texts = [text for text in texts if text is not None]
+        yield say(view.numbers(some), asked, texts)
         yield None
     return _GONE if missing else b"OK Done"
 
@@ -211,24 +216,30 @@ def store(session: Session, command: Command) -> Running:
         positions = [position for position in positions if view.messages[position].uid not in left_out]
     yield b"".join(view.new_keywords())
     if not silent or session.condstore:
-        for begin in range(0, len(positions), _ROWS_A_TURN):
-            rows = []
-            for position in positions[begin:begin + _ROWS_A_TURN]:
-                message = view.messages[position]
-                if not message.expunged:
-                    said = [b"UID %d" % message.uid] if (command.uid or session.qresync) and not view.uid_only else []
-                    if not silent:
-                        said.append(b"FLAGS (%b)" % view.flags(message))
-                    if session.condstore:
-                        said.append(b"MODSEQ (%d)" % view.folder.modseq_of(message))
-                    rows.append(view.fetch_line(position, b" ".join(said)))
-            yield b"".join(rows)
+        with_uid = (command.uid or session.qresync) and not view.uid_only
+        for begin in range(0, len(positions), _TEXTS_A_TURN):
+            some = [position for position in positions[begin:begin + _TEXTS_A_TURN] if not view.messages[position].expunged]
+            yield _stored(session, view, some, with_uid, silent)
     if modified:
         numbers = modified if command.uid else [view.index(uid) + 1 for uid in modified]
         return b"OK [MODIFIED %b] Some have changed since" % uid_set(numbers)
     if not command.uid and any(view.messages[position].expunged for position in positions):
         return _GONE
     return b"OK Done"
+
+
+def _stored(session: Session, view: View, positions: list[int], uid: bool, silent: bool) -> bytes:
+    """What STORE says of the messages it was asked to change."""
+    messages = [view.messages[position] for position in positions]
+    if not session.condstore:
+        return rows.of("FLAGS", uid=uid, word=view.fetch_word)(view.numbers(positions), messages, view.flags_of(messages))
+    out = []
+    for position, message in zip(positions, messages):
+        said = [b"UID %d" % message.uid] if uid else []
+        if not silent:
+            said.append(b"FLAGS (%b)" % view.flags(message))
+        out.append(view.fetch_line(position, b" ".join([*said, b"MODSEQ (%d)" % view.folder.modseq_of(message)])))
+    return b"".join(out)
 
 
 def copy(session: Session, command: Command) -> Running:

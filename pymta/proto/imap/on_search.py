@@ -55,9 +55,7 @@ def thread(session: Session, command: Command) -> Running:
     asked = (b"THREAD", algorithm, command.uid)         # what the numbers are called is part of the answer
     uids = _numbers(view, found, True), (not command.uid and numbers)
     if view.arranged[:2] != (asked, uids):
-        keys = yield from _keys(view, found)
-        dates = [sent for sent, _ in keys]
-        unpacked = [sortkey.unpack(octets) for _, octets in keys]
+        dates, unpacked = yield from _keys(view, found, texts=True)
         view.arranged = (asked, uids, (yield Job(lambda: _THREADERS[algorithm](numbers, unpacked, dates))))
     trees = view.arranged[2]
     yield b"* THREAD %b\r\n" % trees if trees else b"* THREAD\r\n"
@@ -115,14 +113,14 @@ def keeping(view: View, options: results.Options | None, finding: Generator[Any,
 # ---- in which order ---------------------------------------------------------------------------------------------------
 def _sorted(view: View, found: list[int], criteria: tuple[tuple[bytes, bool], ...]) -> Generator[Any, Any, list[int]]:
     """RFC 5256 §3: what is equal in all criteria stays in the order of the mailbox, also under REVERSE."""
-    keys = (yield from _keys(view, found)) if any(word in _TEXTS or word == b"DATE" for word, _ in criteria) else []
-    unpacked = [sortkey.unpack(octets) for _, octets in keys] if any(word in _TEXTS for word, _ in criteria) else []
+    words = {word for word, _ in criteria}
+    dates, unpacked = (yield from _keys(view, found, texts=not words.isdisjoint(_TEXTS))) if words & (_TEXTS.keys() | {b"DATE"}) else ([], [])
     order = list(range(len(found)))
     for word, reverse in reversed(criteria):
         if word in _TEXTS:
             column: list[Any] = [getattr(one, _TEXTS[word]) for one in unpacked]
         elif word == b"DATE":
-            column = [sent for sent, _ in keys]
+            column = dates
         elif word == b"ARRIVAL":
             column = _arrivals(view, found)
         else:
@@ -142,21 +140,26 @@ def _or_nothing(view: View, position: int, name: str) -> Any:
         return 0
 
 
-_NOTHING = (0, sortkey.pack(sortkey.keys({})))
+_NOTHING = sortkey.keys({})
 
 
-def _keys(view: View, found: list[int]) -> Generator[Any, Any, list[tuple[int, bytes]]]:
-    """(sent date, packed keys) of each; of a message that has gone there is nothing to know."""
+def _keys(view: View, found: list[int], *, texts: bool) -> Generator[Any, Any, tuple[list[int], list[sortkey.Keys]]]:
+    """When each was sent and, if texts, its keys; of a message that has gone there is nothing to know."""
     messages = [view.messages[position] for position in found]
     describing = yield Job(lambda: view.folder.describing(messages))
-    out: list[tuple[int, bytes]] = []
+    dates: list[int] = []
+    keys: list[sortkey.Keys] = []
+
+    def look(some: list[Any]) -> None:
+        dates.extend([sent or 0 for sent in describing.sent(some)])
+        if texts:
+            keys.extend([_NOTHING if packed is None else sortkey.unpack(packed) for packed in describing.texts(some, "keys")])
     try:
         for begin in range(0, len(messages), _KEYS_A_TURN):
-            some = yield Job(lambda: describing.keys(messages[begin:begin + _KEYS_A_TURN]))
-            out += [one or _NOTHING for one in some]
+            yield Job(lambda: look(messages[begin:begin + _KEYS_A_TURN]))
     finally:
         describing.close()
-    return out
+    return dates, keys
 
 
 # ---- what is said -----------------------------------------------------------------------------------------------------

@@ -209,14 +209,23 @@ class View:
         """How many messages are unseen, and how many are deleted."""
         return self.folder.count_flags(self.messages)
 
+    def flags_of(self, messages: list[Any]) -> list[bytes]:
+        """The flags of each as they stand in a reply."""
+        if self.recent:
+            return [self.flags(message) for message in messages]
+        return list(map(self._text, self.folder.flags_of_all(messages)))
+
     def flags(self, message: Any) -> bytes:
         """A message's flags as they stand in a reply."""
-        flags = message.flags
+        text = self._text(message.flags)
+        if self.recent and message.uid in self.recent:
+            return b"\\Recent " + text if text else b"\\Recent"
+        return text
+
+    def _text(self, flags: frozenset[str]) -> bytes:
         text = self._texts.get(flags)
         if text is None:
             if len(self._texts) > _TEXTS_MAX:
                 self._texts.clear()
             text = self._texts[flags] = flag_list(flags)
-        if self.recent and message.uid in self.recent:
-            return b"\\Recent " + text if text else b"\\Recent"
         return text
