@@ -7,7 +7,8 @@ from collections.abc import Callable, Iterable
 from pymta.formats.changes import ranges_of
 from pymta.formats.index import Entry
 from pymta.index.describe import describe
-from pymta.mailbox import Changes, Gone, MailboxExists, NameRefused, NoSuchMailbox, OverQuota, Quota, Status
+from pymta.formats import metadata
+from pymta.mailbox import Changes, Gone, MailboxExists, NameRefused, NoSuchMailbox, OverQuota, Quota, Status, TooBig, annotating
 
 SPECIAL_USE = {name: "\\" + name for name in ("Drafts", "Sent", "Junk", "Trash", "Archive")}
 _uidvalidity = itertools.count(1000)
@@ -209,6 +210,7 @@ class Store:
     def __init__(self) -> None:
         self.folders = {name: Folder(name) for name in ("INBOX", *SPECIAL_USE)}
         self.quota_octets = 0
+        self.notes: dict[Folder | None, dict[str, bytes]] = {}
         self.subscribed = list(SPECIAL_USE)
 
     def list(self) -> list[str]:
@@ -220,12 +222,15 @@ class Store:
         except KeyError:
             raise NoSuchMailbox(name) from None
 
-    def create(self, name: str) -> None:
+    def create(self, name: str, use: bytes = b"") -> None:
+        roles = annotating.roles_of(use)
         if name in self.folders or name.upper() == "INBOX":
             raise MailboxExists(name)
         if not name or ".." in name:
             raise NameRefused("a level of the name is empty")
         self.folders[name] = Folder(name)
+        if roles:
+            self.annotate(name, {annotating.ROLE: roles.encode()})
 
     def delete(self, name: str) -> None:
         if name.upper() == "INBOX":
@@ -260,8 +265,24 @@ class Store:
     def subscriptions(self) -> list[str]:
         return list(self.subscribed)
 
-    def special_use(self, name: str) -> str | None:
-        return SPECIAL_USE.get(name)
+    def special_uses(self, names: Iterable[str]) -> dict[str, str]:
+        return annotating.uses((name, self.notes.get(self.folders[name], {}).get(annotating.ROLE)) for name in names)
+
+    def annotations(self, name: str) -> dict[str, bytes]:
+        out = dict(self.notes.get(self._find(name) if name else None, {}))
+        if name and (role := self.special_uses(self.list()).get(self._find(name).name)):
+            out[annotating.ROLE] = role.encode()
+        return out
+
+    def annotate(self, name: str, changes: dict[str, bytes | None]) -> None:
+        if not all(map(metadata.is_name, changes)):
+            raise NameRefused("there can be no such entry")
+        if role := changes.get(annotating.ROLE):
+            changes = {**changes, annotating.ROLE: annotating.roles_of(role).encode()}
+        if any(value and len(value) > annotating.VALUE_MAX_OCTETS for value in changes.values()):
+            raise TooBig
+        where = self._find(name) if name else None
+        self.notes[where] = annotating.changed(self.notes.get(where, {}), changes)
 
     def open(self, name: str) -> Folder:
         folder = self._find(name)

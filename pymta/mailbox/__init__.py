@@ -13,6 +13,7 @@ runs an asyncio loop calls attach(loop) once: from then on what others do to an 
 from a thread.
 Every change on disk goes through durable; what a call returned is on disk (flags alone may be undone by a power cut).
 """
+from pymta.mailbox.annotating import NoSuchUse, TooBig, TooMany
 from pymta.mailbox.counts import Status
 from pymta.mailbox.folder import Folder
 from pymta.mailbox.message import Changes, Gone, Message, NoSuchMailbox, crlf
@@ -20,5 +21,5 @@ from pymta.mailbox.opened import attach
 from pymta.mailbox.room import OverQuota, Quota
 from pymta.mailbox.store import MailboxExists, MailStore, NameRefused, make
 
-__all__ = ["Changes", "Folder", "Gone", "MailStore", "MailboxExists", "Message", "NameRefused", "NoSuchMailbox", "OverQuota", "Quota", "Status",
+__all__ = ["Changes", "Folder", "Gone", "MailStore", "MailboxExists", "Message", "NameRefused", "NoSuchMailbox", "NoSuchUse", "OverQuota", "Quota", "Status", "TooBig", "TooMany",
            "attach", "crlf", "make"]

@@ -3,6 +3,8 @@ from __future__ import annotations
 
 import os
 import threading
+from collections.abc import Mapping
+from types import MappingProxyType
 
 from pymta import clock, durable
 from pymta.formats import maildir
@@ -33,14 +35,16 @@ def _make_above(home: bytes) -> None:
         durable.sync_dir(os.path.dirname(path) or b".")
 
 
-def make_folder(root: bytes, directory: bytes) -> None:
-    """A folder, made aside and renamed, so that nobody ever sees half a folder; not durable yet.  Raises OSError: if directory is there, too."""
+def make_folder(root: bytes, directory: bytes, files: Mapping[bytes, bytes] = MappingProxyType({})) -> None:
+    """A folder, with these files in it, made aside and renamed, so that nobody ever sees half a folder; not durable yet.  Raises OSError: if directory is there, too."""
     aside = os.path.join(root, _ASIDE + b"new.%d.%d" % (os.getpid(), threading.get_ident()))
     remove_tree(aside)
     durable.mkdir(aside, 0o700)
     for sub in maildir.SUBDIRS:
         durable.mkdir(os.path.join(aside, sub), 0o700)
     durable.create(os.path.join(aside, b"maildirfolder"), b"", 0o600, sync=False)
+    for name, data in files.items():
+        durable.create(os.path.join(aside, name), data)
     durable.sync_dir(aside)
     try:
         durable.rename(aside, directory)

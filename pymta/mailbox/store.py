@@ -3,22 +3,20 @@ from __future__ import annotations
 
 import builtins
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
+from types import MappingProxyType
 
 from lockfile import LockTimeout
 
 from pymta import durable
-from pymta.formats import maildir, maildirsize, subscriptions
+from pymta.formats import maildir, maildirsize, metadata, subscriptions
 from pymta.locks import DotLock
-from pymta.mailbox import opened, room
+from pymta.mailbox import annotating, opened, room
 from pymta.mailbox.counts import Status, stamp, status_of
 from pymta.mailbox.folder import Folder
 from pymta.mailbox.making import is_folder, make_folder, make_root, put_aside, remove_tree, was_left
 from pymta.mailbox.message import NoSuchMailbox
-
-SPECIAL_USE = {"Drafts": "\\Drafts", "Sent": "\\Sent", "Junk": "\\Junk", "Trash": "\\Trash", "Archive": "\\Archive"}
-
 
 class NameRefused(ValueError):
     """A name that cannot be a mailbox, with the reason.  IMAP: NO [CANNOT]."""
@@ -72,20 +70,21 @@ class MailStore:
         except NameRefused:
             return False
 
-    def create(self, name: str) -> None:
-        """Raises MailboxExists, NameRefused.  Parents need not exist and are not made."""
-        self._make_folder(name)
+    def create(self, name: str, use: bytes = b"") -> None:
+        """use: special-use attributes (RFC 6154), with blanks between.  Parents need not exist and are not made.
+        Raises MailboxExists, NameRefused, NoSuchUse."""
+        self._make_folder(name, {metadata.NAME: metadata.encode({annotating.ROLE: annotating.roles_of(use).encode()})} if use else {})
         durable.sync_dir(self.root)
         self.close(self.open(name))                     # gives it its UIDVALIDITY
 
-    def _make_folder(self, name: str) -> None:
+    def _make_folder(self, name: str, files: Mapping[bytes, bytes] = MappingProxyType({})) -> None:
         """Not durable yet."""
         if why := maildir.refuse(name):
             raise NameRefused(f"{name!r}: {why}")
         if self.exists(name):
             raise MailboxExists(name)
         try:
-            make_folder(self.root, self._directory(name))
+            make_folder(self.root, self._directory(name), files)
         except OSError:
             if self.exists(name):
                 raise MailboxExists(name) from None
@@ -153,8 +152,42 @@ class MailStore:
                 self.close(target)
 
     def special_use(self, name: str) -> str | None:
-        """The special-use attribute (RFC 6154) of a mailbox, or None."""
-        return SPECIAL_USE.get(name)
+        """The special-use attributes (RFC 6154) of a mailbox, with blanks between, or None."""
+        return self.special_uses(self.list()).get(name)
+
+    def special_uses(self, names: Iterable[str]) -> dict[str, str]:
+        """The same of all mailboxes, which are names."""
+        return annotating.uses((name, annotating.read(os.path.join(self._directory(name), metadata.NAME)).get(annotating.ROLE))
+                               for name in names)
+
+    # ---- annotations ----------------------------------------------------------------------------------------------------------
+    def annotations(self, name: str) -> dict[str, bytes]:
+        """What clients have written down about a mailbox, "" for the server: entry in lower case -> value.  Raises NoSuchMailbox, OSError."""
+        out = annotating.read(self._annotations(name))
+        if name and (role := self.special_use("INBOX" if maildir.is_inbox(name) else name)):
+            out[annotating.ROLE] = role.encode()
+        return out
+
+    def annotate(self, name: str, changes: Mapping[str, bytes | None]) -> None:
+        """Set entries, in lower case; None removes one.  All or nothing, and durable.
+        Raises NoSuchMailbox, NameRefused (an entry that cannot be), NoSuchUse, TooMany, TooBig, TimeoutError, OSError."""
+        path = self._annotations(name)
+        if not all(map(metadata.is_name, changes)) or not name and annotating.ROLE in changes:
+            raise NameRefused("there can be no such entry")
+        role = changes.get(annotating.ROLE)
+        if role is not None:
+            changes = {**changes, annotating.ROLE: annotating.roles_of(role).encode()}
+        try:
+            annotating.change(path, changes)
+        except FileNotFoundError:                       # deleted or renamed meanwhile
+            raise NoSuchMailbox(name) from None
+
+    def _annotations(self, name: str) -> bytes:
+        if not name:
+            return os.path.join(self.root, metadata.SERVER_NAME)
+        if not self.exists(name):
+            raise NoSuchMailbox(name)
+        return os.path.join(self._directory("INBOX" if maildir.is_inbox(name) else name), metadata.NAME)
 
     def quota(self, name: str) -> room.Quota | None:
         """What this mailbox, which need not exist, and all that share its quota hold; None where it has none.  Raises OSError."""

@@ -11,6 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 from pymta import clock, imap_without, log, mailbox, serve, sessions, trace
 from pymta.accounts import Mailbox
+from pymta.mailbox.annotating import VALUE_MAX_OCTETS
 from pymta.proto.imap import session as imap
 from pymta.proto.imap.framing import Limits
 from pymta.proto.mask import Imap
@@ -31,6 +32,12 @@ def explain(error: BaseException) -> bytes | None:
             return b"[NONEXISTENT] No such mailbox"
         case mailbox.NameRefused():
             return b"[CANNOT] " + str(error).encode("ascii", "replace")
+        case mailbox.NoSuchUse():
+            return b"[USEATTR] No mailbox here can be that"
+        case mailbox.TooMany():
+            return b"[METADATA TOOMANY] There are too many entries"
+        case mailbox.TooBig():
+            return b"[METADATA MAXSIZE %d] A value is too long" % VALUE_MAX_OCTETS
         case mailbox.OverQuota():
             return b"[OVERQUOTA] There is no room for it in your mailboxes"
         case mailbox.MailboxExists():

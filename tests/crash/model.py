@@ -81,6 +81,12 @@ def _site() -> str:
 class _Change:
     effects: dict[str, int | None]
     needs: set[int]
+    moved: tuple[str, str] | None = None                # a directory that takes along what is in it
+
+
+def _move(names: dict[str, int], old: str, new: str) -> None:
+    for path in [path for path in names if path.startswith(f"{old}/")]:
+        names[new + path[len(old):]] = names.pop(path)
 
 
 @dataclass
@@ -153,7 +159,10 @@ class Disk:
         if kind == "rmdir":
             needs |= {self.last[path] for path in self.last if os.path.dirname(path) == args[0]}
         number = len(self.changes)
-        self.changes.append(_Change(effects, needs))
+        moved = (args[0], args[1]) if kind == "rename" and self.files[self.live[args[0]]] is None else None
+        self.changes.append(_Change(effects, needs, moved))
+        if moved:
+            _move(self.live, *moved)
         for path, target in effects.items():
             self.last[path] = number
             if target is None:
@@ -180,6 +189,8 @@ class Disk:
                             names.pop(path, None)
                         else:
                             names[path] = target
+                    if change.moved:
+                        _move(names, *change.moved)
             yield from self._with_data(names)
 
     def _closed_subsets(self, pending: list[int]) -> Iterator[frozenset[int]]:

@@ -4,14 +4,18 @@ What each becomes stands beside its parser, under the ABNF it reads.
 """
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from pymta.proto.imap import resync
+from pymta.proto.imap import metadataargs
 from pymta.proto.imap.args import Args, Bad
 
 STATUS_ITEMS = frozenset((b"MESSAGES", b"RECENT", b"UIDNEXT", b"UIDVALIDITY", b"UNSEEN", b"DELETED", b"SIZE", b"HIGHESTMODSEQ", b"APPENDLIMIT",
                           b"DELETED-STORAGE",
                           b"MAILBOXID"))
+
+_USE = re.compile(rb"\\[^\x00-\x20(){%*\"\\\]\x7f-\xff]+").match
 
 
 def mailbox(args: Args) -> tuple:
@@ -21,13 +25,19 @@ def mailbox(args: Args) -> tuple:
 
 
 def create(args: Args) -> tuple:
-    """SP mailbox [SP "(" parameters ")"]  ->  (name,)    RFC 4466; no parameter is known"""
-    out = mailbox(args)
+    """SP mailbox [SP "(" ["USE" SP "(" [use-attr *(SP use-attr)] ")"] ")"]  ->  (name, use attributes with blanks between)    RFC 6154 §3"""
+    name, = mailbox(args)
+    found: list[bytes] = []
+
+    def one() -> None:
+        if args.atom().upper() != b"USE":
+            raise Bad("no such parameter")
+        args.space()
+        found.extend(args.list(lambda: bytes(args.take(_USE, "a special use")[0])))
     if args.more():
         args.space()
-        if args.list(args.atom):
-            raise Bad("no such parameter")
-    return out
+        args.list(one)
+    return name, b" ".join(found)
 
 
 def select(args: Args) -> tuple:
@@ -59,16 +69,16 @@ def rename(args: Args) -> tuple:
 
 
 def lsub(args: Args) -> tuple:
-    """SP mailbox SP list-mailbox  ->  (reference, (pattern,), selection, returns, status items)"""
+    """SP mailbox SP list-mailbox  ->  (reference, (pattern,), selection, returns, status items, entries)"""
     args.space()
     reference = args.mailbox()
     args.space()
-    return reference, (args.pattern(),), frozenset(), frozenset(), ()
+    return reference, (args.pattern(),), frozenset(), frozenset(), (), ()
 
 
 def list_(args: Args) -> tuple:
     """[SP "(" options ")"] SP mailbox SP (list-mailbox / "(" patterns ")") [SP "RETURN" SP "(" options ")"]      RFC 5258
-    ->  (reference, patterns, selection options, return options, items of RETURN (STATUS (...)))"""
+    ->  (reference, patterns, selection options, return options, items of RETURN (STATUS (...)), entries of RETURN (METADATA (...)))"""
     args.space()
     selection: frozenset[bytes] = frozenset()
     if args.peek() == 40:
@@ -83,6 +93,7 @@ def list_(args: Args) -> tuple:
     patterns = tuple(args.list(args.pattern)) if args.peek() == 40 else (args.pattern(),)
     returns: frozenset[bytes] = frozenset()
     status: tuple[bytes, ...] = ()
+    entries: list[str] = []
     if args.more():
         args.space()
         if args.atom().upper() != b"RETURN":
@@ -93,15 +104,18 @@ def list_(args: Args) -> tuple:
 
         def one() -> None:
             word = args.atom().upper()
-            if word not in (b"SUBSCRIBED", b"CHILDREN", b"SPECIAL-USE", b"STATUS"):
+            if word not in (b"SUBSCRIBED", b"CHILDREN", b"SPECIAL-USE", b"STATUS", b"METADATA"):
                 raise Bad("no such return option")
+            if word == b"METADATA":                     # RFC 9590
+                args.space()
+                entries.extend(metadataargs.entries(args))
             if word == b"STATUS":
                 args.space()
                 items.extend(_status_items(args))
             found.append(word)
         args.list(one)
         returns, status = frozenset(found), tuple(items)
-    return reference, patterns, selection, returns, status
+    return reference, patterns, selection, returns, status, tuple(entries)
 
 
 def _status_items(args: Args) -> tuple[bytes, ...]:

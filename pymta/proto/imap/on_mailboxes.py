@@ -3,7 +3,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Generator
 
-from pymta.proto.imap import listing, objectid, resync
+from pymta.proto.imap import listing, objectid, on_metadata, resync
 from pymta.proto.imap.grammar import Command
 from pymta.proto.imap.response import flags_and_permanent, mailbox
 from pymta.proto.imap.view import View
@@ -76,7 +76,7 @@ def close(session: Session, command: Command) -> Running:
 
 def create(session: Session, command: Command) -> Running:
     name = command.args[0].removesuffix(listing.SEPARATOR)          # RFC 3501 §6.3.3: children will follow
-    yield Job(lambda: session.store.create(name))
+    yield Job(lambda: session.store.create(name, command.args[1]))
     status = yield Job(lambda: session.store.status(name))
     return b"OK [MAILBOXID (%b)] Created" % objectid.mailbox(status.guid, status.uidvalidity)
 
@@ -111,17 +111,21 @@ def subscribe(session: Session, command: Command) -> Running:
 
 
 def _mailboxes(session: Session) -> listing.Mailboxes:
-    return listing.Mailboxes(tuple(session.store.list()), tuple(session.store.subscriptions()), session.store.special_use)
+    names = session.store.list()
+    return listing.Mailboxes(tuple(names), tuple(session.store.subscriptions()), session.store.special_uses(names).get)
 
 
 def list_(session: Session, command: Command) -> Running:
-    reference, patterns, selection, returns, items = command.args
+    reference, patterns, selection, returns, items, entries = command.args
     all_of = yield Job(lambda: _mailboxes(session))
     for name, can_select, line in listing.list_(all_of, reference, patterns, selection, returns):
         yield line
-        if items and can_select:
+        if can_select and (items or entries):
             try:
-                yield (yield from _status_line(session, name, items))
+                if entries:
+                    yield on_metadata.line(name, (yield from on_metadata.values(session, name, entries, 0)))
+                if items:
+                    yield (yield from _status_line(session, name, items))
             except Exception as error:              # one mailbox that cannot be read does not end the list
                 if session.setting.explain(error) is None:
                     raise
@@ -129,7 +133,7 @@ def list_(session: Session, command: Command) -> Running:
 
 
 def lsub(session: Session, command: Command) -> Running:
-    reference, patterns, _, _, _ = command.args
+    reference, patterns, *_ = command.args
     all_of = yield Job(lambda: _mailboxes(session))
     yield b"".join(listing.lsub(all_of, reference, patterns[0]))
     return b"OK Done"
