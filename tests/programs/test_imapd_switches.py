@@ -22,7 +22,7 @@ def words(client: imaplib.IMAP4) -> list[str]:
 
 def test_for_all_and_for_an_account_at_its_next_login(box: Sandbox) -> None:
     before = imaplib.IMAP4(box.ends["host"], box.ends["imap"])
-    assert "SASL-IR" not in words(before) and "LITERAL+" in words(before)
+    assert "SASL-IR" not in words(before) and "LITERAL-" in words(before)
     before.shutdown()
     path = os.path.join(box.ends["etc"], "users")
     with open(path, encoding="utf-8") as file:

@@ -28,7 +28,7 @@ def announced(conversation: Conversation) -> list[str]:
 
 def test_everything_in_the_table_is_announced_and_nothing_else():
     _, words = talk(Switches((), ""))
-    assert [word.partition("=")[0] if word.startswith("APPENDLIMIT") else word for word in words] == ["IMAP4rev1", *(row.name for row in capability.CAPABILITIES)]
+    assert [word.partition("=")[0] if word.startswith("APPENDLIMIT") else word for word in words] == ["IMAP4rev1", *(row.name for row in capability.CAPABILITIES if row.name != "LITERAL-")]
 
 
 @pytest.mark.parametrize("row", capability.CAPABILITIES, ids=lambda row: row.name)
@@ -46,6 +46,14 @@ def test_each_can_be_switched_off_for_all_for_an_account_and_for_a_client(row):
         if row.enable:
             assert conversation.say(f"e ENABLE {row.name}") == ["* ENABLED", "e OK Done"]
     assert (row.name in announced(Conversation(Store(), off=Switches((row.name,), "").off()))) is False
+
+
+def test_one_of_the_two_literals_is_announced_at_most():
+    """RFC 7888 §6."""
+    for off, said in (((), {"LITERAL+"}), (("LITERAL+",), {"LITERAL-"}), (("LITERAL-",), {"LITERAL+"}), (("LITERAL+", "LITERAL-"), set())):
+        assert {word for word in talk(Switches(off, ""))[1] if word.startswith("LITERAL")} == said
+        before = announced(Conversation(Store(), off=Switches(off, "").off()))
+        assert {word for word in before if word.startswith("LITERAL")} == {"LITERAL-"} - set(off)
 
 
 def test_what_stands_on_it_goes_with_it():

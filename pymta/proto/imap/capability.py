@@ -25,7 +25,8 @@ class Capability:
 BASE = "IMAP4rev1"                                      # cannot be switched off
 
 CAPABILITIES: tuple[Capability, ...] = (
-    Capability("LITERAL+", "RFC 7888", early=True),
+    Capability("LITERAL+", "RFC 7888"),
+    Capability("LITERAL-", "RFC 7888", early=True),      # one or the other: see announced
     Capability("SASL-IR", "RFC 4959", early=True),
     Capability("ID", "RFC 2971", early=True),
     Capability("ENABLE", "RFC 5161"),
@@ -86,9 +87,13 @@ def closure(off: Iterable[str]) -> frozenset[bytes]:
 
 
 def announced(off: frozenset[bytes], *, append_octets: int) -> bytes:
-    """The list after the login.  off: what closure() gave; append_octets: what APPEND takes."""
+    """The list after the login.  off: what closure() gave; append_octets: what APPEND takes.
+
+    LITERAL+ says all that LITERAL- says, and they are not said together (RFC 7888 §6): before the login nobody has that much to say, and
+    for whom LITERAL+ is switched off the other one stands in."""
     values = {"APPENDLIMIT": f"APPENDLIMIT={append_octets}"}
-    return " ".join([BASE, *(values.get(row.name, row.name) for name, row in BY_NAME.items() if name.encode() not in off)]).encode("ascii")
+    return " ".join([BASE, *(values.get(row.name, row.name) for name, row in BY_NAME.items()
+                           if name.encode() not in off and (name != "LITERAL-" or b"LITERAL+" in off))]).encode("ascii")
 
 
 def announced_early(off: frozenset[bytes]) -> bytes:
