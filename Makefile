@@ -4,6 +4,7 @@
 # make test-peers  Postfix and Exim relay to us and we to them; PYMTA_PEERS=DIR holds Debian roots postfix and exim (root)
 # make man       fill in what pages and units take from the tables of the code
 # make test-systemd  the whole system on a Debian that is booted in a container (root, debootstrap, systemd-container); HOST_ROOT=DIR
+# make dist      wheel and source archive in dist/          make deb       a Debian package in dist/ (debhelper, dh-python)
 # make install   DESTDIR= PREFIX=/usr/local SENDMAIL=yes DEPS=system       make uninstall       make clean
 #
 # Python 3.11 or newer with venv is all that is presumed, PyPI the only network.
@@ -33,7 +34,7 @@ FOLDER   = test -e man/$$p.1 && echo bin || echo sbin
 LINKS    = sbin/sendmail lib/sendmail bin/mailq bin/newaliases
 UNITS    = $(wildcard systemd/*.service systemd/*.socket systemd/*.target)
 
-.PHONY: help run test check lint types pages bench test-power test-long test-peers test-systemd man install uninstall clean distclean
+.PHONY: help run test check lint types pages bench test-power test-long test-peers test-systemd man dist deb install uninstall clean distclean
 
 help:
 	@sed -n 's/^# \{0,1\}//p;/^$$/q' Makefile
@@ -124,6 +125,22 @@ ifeq ($(ACTIVATE),yes)
 	    systemctl daemon-reload; \
 	fi
 endif
+
+dist: $(VENV)/.dev
+	$(PY) -m pip install --quiet --disable-pip-version-check build
+	$(PY) -m build --outdir dist
+
+# Of what is committed, in a directory of its own: debian/ wants to stand at the top
+VERSION = $(shell sed -n 's/^__version__ = "\(.*\)"/\1/p' pymta/__init__.py)
+DEB     = build/deb/pymta-$(VERSION)
+deb:
+	rm -rf build/deb && mkdir -p $(DEB) dist
+	git archive HEAD | tar -C $(DEB) -xf -
+	mv $(DEB)/systemd/debian $(DEB)/debian
+	printf 'pymta (%s) unstable; urgency=medium\n\n  * See CHANGELOG.md.\n\n -- %s  %s\n' '$(VERSION)' \
+	    "$$(sed -n 's/^Maintainer: //p' $(DEB)/debian/control)" "$$(git log -1 --format=%cD)" > $(DEB)/debian/changelog
+	cd $(DEB) && SOURCE_DATE_EPOCH=$$(git -C $(CURDIR) log -1 --format=%ct) dpkg-buildpackage --no-sign --build=binary
+	mv build/deb/pymta_$(VERSION)_all.deb dist/
 
 # Configuration, mail and queue stay.
 uninstall:

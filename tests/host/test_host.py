@@ -238,7 +238,7 @@ def test_an_upgrade_with_mail_in_the_queue(host):
 
 def test_it_can_be_disabled_and_removed(host):
     host.run("systemctl", "disable", "--now", "pymta.target", *[f"pymta-{name}.socket" for name in
-             ("smtp", "submission", "submissions", "imap", "imaps", "pop3", "pop3s", "lmtp")], *[f"pymta-{name}.service" for name in DAEMONS])
+             ("smtp", "submission", "submissions", "imap", "imaps", "pop3", "pop3s", "lmtp")])
     assert host.sh("pgrep -af '[/]usr/local/sbin/pymta-' || true") == ""
     assert host.sh("ss -lnt 2>/dev/null | grep -E ':(25|143|993)\\b' || true") == ""
     mail = len(mail_of(host, "ann"))
