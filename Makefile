@@ -2,6 +2,8 @@
 # make test      all tests                      make check       lint, types, man pages, all tests
 # make bench     figures                        make test-power  the long tests that cut the power (root)
 # make test-peers  Postfix and Exim relay to us and we to them; PYMTA_PEERS=DIR holds Debian roots postfix and exim (root)
+# make test-clients  mail programs of others as strangers: Roundcube in Chromium and Thunderbird too.  What is not here is skipped, and
+#                named; make debian-clients (root) installs it all from Debian
 # make man       fill in what pages and units take from the tables of the code
 # make test-systemd  the whole system on a Debian that is booted in a container (root, debootstrap, systemd-container); HOST_ROOT=DIR
 # make dist      wheel and source archive in dist/          make deb       a Debian package in dist/ (debhelper, dh-python)
@@ -32,9 +34,11 @@ PROGRAMS = $(notdir $(wildcard bin/pymta-*))
 FOLDER   = test -e man/$$p.1 && echo bin || echo sbin
 # Where programs look for a mail system, whatever PREFIX is
 LINKS    = sbin/sendmail lib/sendmail bin/mailq bin/newaliases
+DEBIAN_CLIENTS = curl isync offlineimap3 mutt s-nail swaks msmtp fetchmail mpop getmail6 fdm thunderbird chromium chromium-driver \
+    roundcube-core roundcube-sqlite3 php-cli php-sqlite3 php-mbstring php-intl php-xml
 UNITS    = $(wildcard systemd/*.service systemd/*.socket systemd/*.target)
 
-.PHONY: help run test check lint types pages bench test-power test-long test-peers test-systemd man dist deb install uninstall clean distclean
+.PHONY: help run test check lint types pages bench test-power test-long test-peers test-clients debian-clients test-systemd man dist deb install uninstall clean distclean
 
 help:
 	@sed -n 's/^# \{0,1\}//p;/^$$/q' Makefile
@@ -68,6 +72,13 @@ test-peers: $(VENV)/.dev
 test-systemd: $(VENV)/.dev
 	tests/host/root.sh $(HOST_ROOT)
 	PYMTA_HOST_ROOT=$(HOST_ROOT) $(PY) -m pytest -m systemd -s tests/host
+
+test-clients: $(VENV)/.dev
+	$(PY) -m pytest -m 'not power and not peers' tests/clients tests/programs/test_fetchers.py tests/programs/test_imap_clients.py \
+	    tests/programs/test_imapd.py tests/programs/test_smtp_clients.py
+
+debian-clients:
+	apt-get install -y --no-install-recommends $(DEBIAN_CLIENTS)
 
 lint: $(VENV)/.dev
 	$(PY) -m ruff check .
