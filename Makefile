@@ -74,7 +74,7 @@ test-systemd: $(VENV)/.dev
 	PYMTA_HOST_ROOT=$(HOST_ROOT) $(PY) -m pytest -m systemd -s tests/host
 
 test-clients: $(VENV)/.dev
-	$(PY) -m pytest -m 'not power and not peers' tests/clients tests/programs/test_fetchers.py tests/programs/test_imap_clients.py \
+	$(PY) -m pytest -m 'not power and not peers and not systemd' tests/clients tests/programs/test_fetchers.py tests/programs/test_imap_clients.py \
 	    tests/programs/test_imapd.py tests/programs/test_smtp_clients.py
 
 debian-clients:
