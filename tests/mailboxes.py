@@ -8,6 +8,7 @@ from pymta.formats.changes import ranges_of
 from pymta.formats.index import Entry
 from pymta.index.describe import describe
 from pymta.formats import metadata
+from pymta.index.searching import by_reading
 from pymta.mailbox import Changes, Gone, MailboxExists, NameRefused, NoSuchMailbox, OverQuota, Quota, Status, TooBig, annotating
 
 SPECIAL_USE = {name: "\\" + name for name in ("Drafts", "Sent", "Junk", "Trash", "Archive")}
@@ -179,6 +180,9 @@ class Folder:
     def describing(self, messages: list[Message]) -> Describing:
         return Describing(self)
 
+    def searching(self, messages: list[Message], key: tuple) -> Searching:
+        return Searching(self, messages, key)
+
     def add_listener(self, told: Callable[[Changes], None]) -> None:
         self.listeners.append(told)
 
@@ -199,6 +203,20 @@ class Describing:
 
     def sent(self, messages: list[Message]) -> list[int | None]:
         return [entry and entry.sent for entry in self.some(messages)]
+
+    def close(self) -> None:
+        pass
+
+
+class Searching:
+    def __init__(self, folder: Folder, messages: list[Message], key: tuple) -> None:
+        there = [message for message in messages if folder.get(message.uid) or message.uid in folder.limbo]
+        self.gone = {message.uid for message in messages if message not in there}
+        self.found = by_reading([(message.uid, message.data) for message in there], key)
+        self.steps = iter([(0, len(messages))] * 2)
+
+    def step(self) -> tuple[int, int] | None:
+        return next(self.steps, None)
 
     def close(self) -> None:
         pass

@@ -4,7 +4,9 @@ They are started for one command and end with it.  A child is handed the directo
 standard input, and gives back entries: a shell could play its parent.
 
     request = length *( uid SP ("new" / "cur") SP name LF )         ; length: 4 octets
-    answer  = length *( size size rest text )           ; in the order of the requests; a message that is not there is left out
+    answer  = length octets                             ; what the work says of them; a message that is not there is left out
+
+The work is a module with answer(messages, word) -> bytes; messages: (uid, base, descriptor) of each; word: handed to it.
 """
 from __future__ import annotations
 
@@ -18,27 +20,24 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from typing import IO, Any
 
-from pymta.formats.index import Packed, encode
-from pymta.index.describe import describe
-
 BATCH = 50
 _AHEAD = 4                                              # batches a child has before it
 _PIPE_OCTETS = 1 << 20
 _LENGTH = struct.Struct("<I")
-_SIZES = struct.Struct("<II")
-_START = "import sys; sys.path.insert(0, sys.argv[1]); from pymta.index.children import child; child()"
+_START = "import sys; sys.path.insert(0, sys.argv[1]); from pymta.index.children import child; child(*sys.argv[2:])"
 
 
 class Children:
-    """messages: all that will be wanted, in the order in which they will be.  Raises OSError where no process can be had."""
+    """messages: all that will be wanted, in the order in which they will be; work: name of the module, word: for it.
+    Raises OSError where no process can be had."""
 
-    def __init__(self, directory: bytes, messages: Sequence[Any], count: int) -> None:
+    def __init__(self, directory: bytes, messages: Sequence[Any], count: int, work: str, word: str = "") -> None:
         self._waiting = deque(messages[at:at + BATCH] for at in range(0, len(messages), BATCH))
         self._children: list[_Child] = []
         self._selector = selectors.DefaultSelector()
         try:
             for _ in range(count):
-                child = _Child(directory)
+                child = _Child(directory, work, word)
                 self._children.append(child)
                 self._selector.register(child.out, selectors.EVENT_READ, child)
                 self._feed(child)
@@ -50,13 +49,20 @@ class Children:
         while self._waiting and len(child.owed) < _AHEAD:
             child.ask(self._waiting.popleft())
 
-    def until(self, uid: int) -> Iterator[Packed]:
-        """Entries as they come, until all for messages up to this UID have come.  Raises OSError when a child has died."""
+    def until(self, uid: int) -> Iterator[bytes]:
+        """Answers as they come, until all for messages up to this UID have come.  Raises OSError when a child has died."""
         while any(child.owed and child.owed[0] <= uid for child in self._children):
+            yield from self.some()
+
+    def some(self) -> list[bytes]:
+        """What has been answered, after a wait for the first; empty when all has been.  Raises OSError when a child has died."""
+        out = []
+        if any(child.owed for child in self._children):
             for key, _ in self._selector.select():
                 child = key.data
-                yield from child.answer()
+                out.append(child.answer())
                 self._feed(child)
+        return out
 
     def close(self) -> None:
         self._selector.close()
@@ -66,10 +72,10 @@ class Children:
 
 
 class _Child:
-    def __init__(self, directory: bytes) -> None:
+    def __init__(self, directory: bytes, work: str, word: str) -> None:
         here = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-        self._process = subprocess.Popen([sys.executable, "-I", "-S", "-c", _START, here], cwd=directory, env={"LC_ALL": "C.UTF-8"},
-                                         stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0)
+        self._process = subprocess.Popen([sys.executable, "-I", "-S", "-c", _START, here, work, word], cwd=directory,
+                                         env={"LC_ALL": "C.UTF-8"}, stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0)
         assert self._process.stdin and self._process.stdout
         self._in: IO[bytes] = self._process.stdin
         self.out: IO[bytes] = self._process.stdout      # unbuffered: what select() says is all there is
@@ -85,18 +91,12 @@ class _Child:
         self.owed.append(batch[0].uid)
         _write(self._in, lines)
 
-    def answer(self) -> list[Packed]:
+    def answer(self) -> bytes:
         data = _framed(self.out)
         if data is None:
             raise BrokenPipeError("a process that read messages has ended")
         self.owed.popleft()
-        out, at = [], 0
-        while at < len(data):
-            rest, text = _SIZES.unpack_from(data, at)
-            at += _SIZES.size
-            out.append(Packed(data[at:at + rest], data[at + rest:at + rest + text]))
-            at += rest + text
-        return out
+        return data
 
     def close(self) -> None:
         self._process.kill()
@@ -128,31 +128,35 @@ def _write(stream: IO[bytes], data: bytes) -> None:
 
 
 # ---- in the child -----------------------------------------------------------------------------------------------------
-def child() -> None:
+def child(work: str, word: str) -> None:
     """The child's life: until its standard input ends."""
     import gc
+    import importlib
     gc.disable()
-    places = {word: os.open(word, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC) for word in (b"new", b"cur")}
+    answer = importlib.import_module(work).answer
+    places = {place: os.open(place, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC) for place in (b"new", b"cur")}
     stdin, stdout = open(0, "rb", 0), open(1, "wb", 0)
     while (request := _framed(stdin)) is not None:
-        out = []
-        for line in request.split(b"\n")[:-1]:
-            uid, where, name = line.split(b" ", 2)
-            try:
-                fd = os.open(name, os.O_RDONLY | os.O_CLOEXEC, dir_fd=places[where])
-            except FileNotFoundError:
-                continue                                # renamed meanwhile: the parent will find it
-            packed = encode(_described(int(uid), fd), name.partition(b":")[0])
-            out += [_SIZES.pack(len(packed.rest), len(packed.text)), packed.rest, packed.text]
-        _write(stdout, b"".join(out))
+        _write(stdout, answer(_opened(request, places), word))
 
 
-def _described(uid: int, fd: int) -> Any:
-    try:
-        status = os.fstat(fd)
-        data = os.read(fd, status.st_size)
-        while len(data) < status.st_size and (more := os.read(fd, status.st_size - len(data))):
-            data += more
-        return describe(uid, data, status.st_mtime)
-    finally:
-        os.close(fd)
+def _opened(request: bytes, places: dict[bytes, int]) -> Iterator[tuple[int, bytes, int]]:
+    for line in request.split(b"\n")[:-1]:
+        uid, where, name = line.split(b" ", 2)
+        try:
+            fd = os.open(name, os.O_RDONLY | os.O_CLOEXEC, dir_fd=places[where])
+        except FileNotFoundError:
+            continue                                    # renamed meanwhile: the parent will find it
+        try:
+            yield int(uid), name.partition(b":")[0], fd
+        finally:
+            os.close(fd)
+
+
+def read(fd: int, octets: int | None = None) -> bytes:
+    """The message, or no more than so many octets from its beginning."""
+    size = os.fstat(fd).st_size if octets is None else octets
+    data = os.read(fd, size)
+    while len(data) < size and (more := os.read(fd, size - len(data))):
+        data += more                                    # read(2) gives at most 2 GiB at once
+    return data

@@ -1,12 +1,16 @@
 """describe: all that the index keeps of one message, from its octets."""
 from __future__ import annotations
 
+import os
 import struct
+from collections.abc import Iterable
 
-from pymta.formats.index import Entry
+from pymta.formats.index import Entry, Packed, encode
+from pymta.index import children
 from pymta.message import mime, preview, sortkey, structure
 
 _NODE = struct.Struct("<IIIHH")
+_SIZES = struct.Struct("<II")
 _KINDS = {b"multipart": 1, b"message": 2}
 
 
@@ -31,3 +35,23 @@ def pack_parts(root: mime.Part) -> bytes:
         out.append(_NODE.pack(part.start, part.body, part.end, _KINDS.get(part.type, 0), len(part.parts)))
         left += reversed(part.parts)
     return b"".join(out)
+
+
+# ---- as the work of index/children ------------------------------------------------------------------------------------
+def answer(messages: Iterable[tuple[int, bytes, int]], _: str) -> bytes:
+    """Entries of messages: *( size size rest text ), in their order."""
+    out = []
+    for uid, base, fd in messages:
+        packed = encode(describe(uid, children.read(fd), os.fstat(fd).st_mtime), base)
+        out += [_SIZES.pack(len(packed.rest), len(packed.text)), packed.rest, packed.text]
+    return b"".join(out)
+
+
+def unpack(data: bytes) -> list[Packed]:
+    out, at = [], 0
+    while at < len(data):
+        rest, text = _SIZES.unpack_from(data, at)
+        at += _SIZES.size
+        out.append(Packed(data[at:at + rest], data[at + rest:at + rest + text]))
+        at += rest + text
+    return out

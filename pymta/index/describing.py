@@ -9,7 +9,7 @@ from pymta import log
 from pymta.formats.index import Entry, Packed, encode
 from pymta.index import columns
 from pymta.index.children import Children
-from pymta.index.describe import describe
+from pymta.index.describe import describe, unpack
 
 if TYPE_CHECKING:
     from pymta.mailbox.folder import Folder
@@ -31,7 +31,8 @@ class Describing:
         self._children: Children | None = None
         if len(messages) >= CHILDREN_FROM and len(unread := self._files.missing(messages)) >= CHILDREN_FROM:
             try:
-                self._children = Children(folder.directory, unread, min(len(os.sched_getaffinity(0)), _CHILDREN_MAX))
+                self._children = Children(folder.directory, unread, min(len(os.sched_getaffinity(0)), _CHILDREN_MAX),
+                                          describe.__module__)
             except OSError as error:
                 log.event("trouble", mailbox=folder.directory, why=f"no processes to read messages, one after the other instead: {error}")
 
@@ -71,8 +72,8 @@ class Describing:
         assert self._children is not None
         packed: list[Packed] = []
         try:
-            for one in self._children.until(uid):
-                packed.append(one)
+            for answer in self._children.until(uid):
+                packed += unpack(answer)
                 if len(packed) >= _AT_ONCE:
                     self._files.add(packed, self._folder.uidvalidity)
                     packed.clear()

@@ -12,11 +12,13 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 
 from pymta import log
-from pymta.formats import maildir, uidlist
+from pymta.formats import maildir, searchtext, uidlist
 from pymta.formats.keywords import KeywordsFile
 from pymta.formats.index import Entry
 from pymta.index.describing import Describing
 from pymta.index.files import IndexFiles
+from pymta.index.searching import Searching
+from pymta.index.textfile import TextFile
 from pymta.locks import FolderLock
 from pymta.mailbox import actions, looking, reading, replacing, tidying
 from pymta.mailbox import flags as flags_of_messages
@@ -45,6 +47,7 @@ class Folder:
         self.uidlist = uidlist.UidlistFile(self.directory)
         self.letters = KeywordsFile(self.directory)
         self.index = IndexFiles(self.directory)
+        self.search_files = {"h": TextFile(self.directory, searchtext.HEADERS_NAME), "t": TextFile(self.directory, searchtext.TEXTS_NAME)}
         self.changelog = ChangeLog(self)
         self.uidvalidity = 0
         self.contents = Contents(self)
@@ -220,6 +223,10 @@ class Folder:
         octets: no more than that many from its beginning."""
         return reading.read(self, uid, octets)
 
+    def searching(self, messages: Sequence[Message], key: tuple) -> Searching:
+        """Which of these messages a search key about text fits (to be closed): see index/searching."""
+        return Searching(self, messages, key)
+
     def path(self, uid: int) -> bytes:
         """Where the file lies just now (another program may rename it at any moment: prefer read).  Raises Gone."""
         return reading.path(self, uid)
@@ -319,6 +326,8 @@ class Folder:
                 if not self.vanished and self.uidlist.list:
                     tidying.write_counted(self)
                     self.index.tidy(len(self.messages))
+                    for file in self.search_files.values():
+                        file.tidy(len(self.messages))
                     tidying.tidy(self)
             except (OSError, Vanished) as error:
                 log.event("trouble", mailbox=self.directory, why=str(error))
@@ -331,4 +340,6 @@ class Folder:
         self.scanner.stop_watching()
         self.uidlist.close()
         self.index.close()
+        for file in self.search_files.values():
+            file.close()
         self.changelog.forget()

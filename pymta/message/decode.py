@@ -13,7 +13,7 @@ from functools import lru_cache
 from pymta.message import mime
 from pymta.message.mime import Part
 
-_WORD = re.compile(rb"=\?([!-)+->@-~]+?)(?:\*[!->@-~]*)?\?([bBqQ])\?([ -~]*?)\?=")
+_WORD = re.compile(rb"=\?([!-)+->@-~]+?)(?:\*[!->@-~]*)?\?([bBqQ])\?((?:(?!=\?(?!=))[ -~])*?)\?=")     # no word goes on over the next: linear
 _BETWEEN = re.compile(rb"(\?=)[ \t\r\n]+(?==\?)").sub
 _NOT_BASE64 = re.compile(rb"[^A-Za-z0-9+/]+").sub
 _NO_CHARSETS = frozenset(("punycode", "idna", "unicode_escape", "unicode-escape", "raw_unicode_escape", "raw-unicode-escape", "undefined", "mbcs", "oem"))
@@ -81,19 +81,3 @@ def body(data: bytes, part: Part) -> str:
     elif encoding == b"quoted-printable":
         octets = binascii.a2b_qp(octets)
     return charset(octets, mime.parameter(part.parameters, b"charset"))
-
-
-def texts(data: bytes, root: Part) -> list[str]:
-    """All that a message says below its own header: text parts, and the headers and texts of messages in it, decoded."""
-    out: list[str] = []
-    stack = [root]
-    while stack and len(out) < PARTS_MAX:
-        part = stack.pop()
-        if part.is_message:
-            inner = part.parts[0]
-            out.append(header(mime.unfold(data[inner.start:inner.body])))
-        if part.parts:
-            stack.extend(reversed(part.parts))
-        elif part.type == b"text":
-            out.append(body(data, part))
-    return out

@@ -11,12 +11,12 @@ from __future__ import annotations
 import datetime
 import re
 import struct
-import unicodedata
 from functools import lru_cache
 from hashlib import blake2b
 from typing import NamedTuple
 
 from pymta.message import addresslist, decode
+from pymta.message.casemap import collate
 from pymta.message.mime import Fields
 
 SUBJECT_MAX = 1000                                      # characters that count
@@ -77,16 +77,6 @@ def unpack(data: bytes) -> Keys:
 
 def _hash(id: bytes) -> int:
     return int.from_bytes(blake2b(id.replace(b'"', b""), digest_size=8).digest(), "little") or 1
-
-
-def collate(text: str) -> str:
-    """i;unicode-casemap: RFC 5051 §2"""
-    if "\0" in text:
-        text = text.replace("\0", "")
-    if text.isascii():
-        return text.upper()
-    titled = [one if len(title := one.title()) != 1 else title for one in text]
-    return unicodedata.normalize("NFKD", "".join(titled))
 
 
 def base_subject(text: str) -> tuple[str, bool]:

@@ -133,6 +133,8 @@ class MailSession(Session):
             self.wire.pause()
 
     def ended(self) -> bool:
+        if self._engine is not None:
+            self._engine.client_ended = True
         return self._working
 
     def timed_out(self) -> None:
@@ -227,6 +229,10 @@ class MailSession(Session):
         if self._gone:
             self._working = False
             self._close()
+            return
+        if self._leaving and self._engine is not None and self._engine.only_looks:
+            self._working = False                       # nothing is half done, and it might take long
+            self._say_bye()
             return
         try:
             self._work()

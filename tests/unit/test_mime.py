@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pymta.message import addresslist, decode, mime, structure
+from pymta.message import addresslist, decode, mime, searchable, structure
 from pymta.message.mime import Part
 
 LINES = st.lists(st.text(st.characters(min_codepoint=32, max_codepoint=126), max_size=12), max_size=4).map("\n".join)
@@ -91,7 +91,7 @@ def test_anything_has_a_structure(data: bytes) -> None:
     assert (root.start, root.end) == (0, len(data))
     for answer in (structure.envelope(root), structure.body(root, extended=True), structure.body(root, extended=False)):
         assert read_imap(answer, 0)[1] == len(answer)
-    decode.texts(data, root)
+    searchable.below(data, root)
     for what in (b"", b"HEADER", b"TEXT", b"HEADER.FIELDS", b"HEADER.FIELDS.NOT"):
         assert mime.section(data, root, (), what, frozenset((b"from",))) is not None
     mime.section(data, root, (1, 1), b"MIME")

@@ -45,6 +45,8 @@ CAPABILITIES: tuple[Capability, ...] = (
     Capability("PARTIAL", "RFC 9394", needs=("ESEARCH",)),
     Capability("MULTISEARCH", "RFC 7377", needs=("ESEARCH",)),
     Capability("WITHIN", "RFC 5032"),
+    Capability("I18NLEVEL=1", "RFC 5255"),
+    Capability("INPROGRESS", "RFC 9585"),
     Capability("LIST-EXTENDED", "RFC 5258"),
     Capability("LIST-STATUS", "RFC 5819", needs=("LIST-EXTENDED",)),
     Capability("STATUS=SIZE", "RFC 8438"),

@@ -39,3 +39,5 @@ def uses_numbers(command: Command) -> bool:
     if command.verb in _NUMBERED and not command.uid:
         return True
     return command.verb in _SEARCHES and asks_numbers(command.args[-1])
+# These change nothing and may take long: a server that goes down does not wait for them.
+LOOKS = frozenset((b"SEARCH", b"SORT", b"THREAD", b"ESEARCH"))

@@ -6,13 +6,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Generator
 
-from pymta.proto.imap import results
+from pymta.proto.imap import progress, results
 from pymta.proto.imap.args import SAVED, STAR, Pairs
 from pymta.proto.imap.grammar import Command
 from pymta.proto.imap.mailboxfilter import Filter
 from pymta.proto.imap.on_search import found_in, keeping
+from pymta.proto.imap.progress import Progress
 from pymta.proto.imap.response import mailbox
-from pymta.proto.imap.search import asks_modseq
+from pymta.proto.imap.search import asks_modseq, looks
 from pymta.proto.imap.view import View
 from pymta.proto.imap.wants import Job, Running
 
@@ -31,17 +32,18 @@ def esearch(session: Session, command: Command) -> Running:
     if options.saves and not only_selected:
         return b"BAD SAVE is for the selected mailbox alone"
     names = [] if only_selected else (yield Job(lambda: _names(session, sources)))
+    said = progress.of(session, command.tag, looks(key) * max(len(names), 1))
     view = session.view
     if view is not None and (view.name in names or any(source.is_selected for source in sources)):
         names = [name for name in names if name != view.name]
-        found = yield from keeping(view, options, found_in(session, view, known, _by_uid(key, view)))
+        found = yield from keeping(view, options, found_in(session, view, known, _by_uid(key, view), said))
         meant = [view.messages[position] for position in options.meant(found)]
         if options.saves:
             view.saved = frozenset([message.uid for message in meant])
         yield _said(command, view, options, found, asks_modseq(key))
     for name in names:
         try:
-            yield (yield from _elsewhere(session, command, name, options, known, key))
+            yield (yield from _elsewhere(session, command, name, options, known, key, said))
         except Exception as error:                      # gone since, or it cannot be read: the others are searched all the same
             if session.setting.explain(error) is None:
                 raise
@@ -54,13 +56,14 @@ def _names(session: Session, sources: tuple[Filter, ...]) -> list[str]:
     return [name for name in session.store.list() if any(source.takes(name, subscribed) for source in sources)]
 
 
-def _elsewhere(session: Session, command: Command, name: str, options: results.Options, known: bool, key: tuple) -> Generator[Any, Any, bytes]:
+def _elsewhere(session: Session, command: Command, name: str, options: results.Options, known: bool, key: tuple,
+               said: Progress) -> Generator[Any, Any, bytes]:
     """Search a mailbox that is not selected."""
     folder = yield Job(lambda: session.store.open(name))
     try:
         view = View(name, folder, session, read_only=True, wake=_nothing)
         try:
-            found = yield from found_in(session, view, known, _by_uid(key, view))
+            found = yield from found_in(session, view, known, _by_uid(key, view), said)
             return _said(command, view, options, found, asks_modseq(key))
         finally:
             view.close()
@@ -84,7 +87,7 @@ def _said(command: Command, view: View, options: results.Options, found: list[in
 
 def _by_uid(key: tuple, view: View) -> tuple:
     """The key with UIDs for numbers; numbers beyond the end are no error here, and name nothing.  RFC 7377 §2"""
-    if key[0] in ("AND", "OR", "NOT"):
+    if key[0] in ("AND", "OR", "NOT", "FUZZY"):
         return (key[0], *(_by_uid(one, view) for one in key[1:]))
     return ("UID", tuple(_uids(key[1], view))) if key[0] == "SEQ" else key
 

@@ -5,18 +5,16 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Callable, Generator
 
 from pymta.message import sortkey
-from pymta.proto.imap import fetch as fetching
-from pymta.proto.imap import results, threads
+from pymta.proto.imap import progress, results, threads
 from pymta.proto.imap.grammar import Command
-from pymta.proto.imap.search import Program, asks_modseq
+from pymta.proto.imap.progress import Progress
+from pymta.proto.imap.search import Sieve, asks_modseq, looks
 from pymta.proto.imap.view import View
 from pymta.proto.imap.wants import Job, Refusal, Running
 
 if TYPE_CHECKING:
     from pymta.proto.imap.session import Session
 
-_ROWS_A_TURN = 10_000                                   # messages looked at before others get a turn
-_READS_A_TURN = 20
 _KEYS_A_TURN = 2000
 
 _THREADERS: dict[bytes, Callable[[Sequence[int], Sequence[Any], Sequence[float]], bytes]] = {
@@ -27,7 +25,8 @@ _TEXTS = {b"SUBJECT": "subject", b"FROM": "from_", b"TO": "to", b"CC": "cc", b"D
 def search(session: Session, command: Command) -> Running:
     options, known, key = command.args
     view = _view(session)
-    found = yield from keeping(view, options, found_in(session, view, known, key))
+    said = progress.of(session, command.tag, looks(key))
+    found = yield from keeping(view, options, found_in(session, view, known, key, said))
     yield _reply(session, b"SEARCH", command, options, found, asks_modseq(key))
     return b"OK Done"
 
@@ -35,13 +34,14 @@ def search(session: Session, command: Command) -> Running:
 def sort(session: Session, command: Command) -> Running:
     options, criteria, known, key = command.args
     view = _view(session)
-    found = yield from keeping(view, options, found_in(session, view, known, key))
+    said = progress.of(session, command.tag, looks(key) + 1)
+    found = yield from keeping(view, options, found_in(session, view, known, key, said))
     uids = _numbers(view, found, True)
     asked = (b"SORT", criteria)
     if view.arranged[:2] == (asked, uids):
         ordered = view.arranged[2]
     else:
-        ordered = yield from _sorted(view, found, criteria)
+        ordered = yield from _sorted(view, found, criteria, said)
         view.arranged = (asked, uids, ordered)
     yield _reply(session, b"SORT", command, options, ordered, asks_modseq(key))
     return b"OK Done"
@@ -50,12 +50,13 @@ def sort(session: Session, command: Command) -> Running:
 def thread(session: Session, command: Command) -> Running:
     algorithm, known, key = command.args
     view = _view(session)
-    found = yield from found_in(session, view, known, key)
+    said = progress.of(session, command.tag, looks(key) + 1)
+    found = yield from found_in(session, view, known, key, said)
     numbers = _numbers(view, found, command.uid)
     asked = (b"THREAD", algorithm, command.uid)         # what the numbers are called is part of the answer
     uids = _numbers(view, found, True), (not command.uid and numbers)
     if view.arranged[:2] != (asked, uids):
-        dates, unpacked = yield from _keys(view, found, texts=True)
+        dates, unpacked = yield from _keys(view, found, said, texts=True)
         view.arranged = (asked, uids, (yield Job(lambda: _THREADERS[algorithm](numbers, unpacked, dates))))
     trees = view.arranged[2]
     yield b"* THREAD %b\r\n" % trees if trees else b"* THREAD\r\n"
@@ -73,31 +74,20 @@ def _numbers(view: View, positions: list[int], uid: bool) -> list[int]:
     return [messages[position].uid for position in positions] if uid else [position + 1 for position in positions]
 
 
-def found_in(session: Session, view: View, known: bool, key: tuple) -> Generator[Any, Any, list[int]]:
+def found_in(session: Session, view: View, known: bool, key: tuple, said: Progress) -> Generator[Any, Any, list[int]]:
     """Positions of the messages that a search program fits."""
     if not known:
         raise Refusal(b"NO [BADCHARSET (US-ASCII UTF-8 ISO-8859-1)] I do not know this character set")
     if key == ("ALL",):
         return list(range(len(view.messages)))
     try:
-        program = Program(key, recent=view.recent, positions=view.indexes, now=session.setting.now())
+        sieve = Sieve(key, view, session.setting.now())
     except ValueError as error:
         raise Refusal(b"BAD " + str(error).encode("ascii")) from None
     if asks_modseq(key):
         session.enable_condstore()
         yield Job(lambda: view.folder.highestmodseq)
-    found: list[int] = []
-    test, folder = program.test, view.folder
-    turn = _READS_A_TURN if program.reads else _ROWS_A_TURN
-    for position, message in enumerate(view.messages):
-        try:
-            if test(position, fetching.Source(folder, message)):
-                found.append(position)
-        except LookupError:
-            pass                                        # gone: matches nothing
-        if position % turn == turn - 1:
-            yield None
-    return found
+    return (yield from sieve.sift(said))
 
 
 def keeping(view: View, options: results.Options | None, finding: Generator[Any, Any, list[int]]) -> Generator[Any, Any, list[int]]:
@@ -111,10 +101,10 @@ def keeping(view: View, options: results.Options | None, finding: Generator[Any,
 
 
 # ---- in which order ---------------------------------------------------------------------------------------------------
-def _sorted(view: View, found: list[int], criteria: tuple[tuple[bytes, bool], ...]) -> Generator[Any, Any, list[int]]:
+def _sorted(view: View, found: list[int], criteria: tuple[tuple[bytes, bool], ...], said: Progress) -> Generator[Any, Any, list[int]]:
     """RFC 5256 §3: what is equal in all criteria stays in the order of the mailbox, also under REVERSE."""
     words = {word for word, _ in criteria}
-    dates, unpacked = (yield from _keys(view, found, texts=not words.isdisjoint(_TEXTS))) if words & (_TEXTS.keys() | {b"DATE"}) else ([], [])
+    dates, unpacked = (yield from _keys(view, found, said, texts=not words.isdisjoint(_TEXTS))) if words & (_TEXTS.keys() | {b"DATE"}) else ([], [])
     order = list(range(len(found)))
     for word, reverse in reversed(criteria):
         if word in _TEXTS:
@@ -143,7 +133,7 @@ def _or_nothing(view: View, position: int, name: str) -> Any:
 _NOTHING = sortkey.keys({})
 
 
-def _keys(view: View, found: list[int], *, texts: bool) -> Generator[Any, Any, tuple[list[int], list[sortkey.Keys]]]:
+def _keys(view: View, found: list[int], said: Progress, *, texts: bool) -> Generator[Any, Any, tuple[list[int], list[sortkey.Keys]]]:
     """When each was sent and, if texts, its keys; of a message that has gone there is nothing to know."""
     messages = [view.messages[position] for position in found]
     describing = yield Job(lambda: view.folder.describing(messages))
@@ -154,9 +144,11 @@ def _keys(view: View, found: list[int], *, texts: bool) -> Generator[Any, Any, t
         dates.extend([sent or 0 for sent in describing.sent(some)])
         if texts:
             keys.extend([_NOTHING if packed is None else sortkey.unpack(packed) for packed in describing.texts(some, "keys")])
+    said.begin()
     try:
         for begin in range(0, len(messages), _KEYS_A_TURN):
             yield Job(lambda: look(messages[begin:begin + _KEYS_A_TURN]))
+            yield said.at(len(dates), len(messages)) or None
     finally:
         describing.close()
     return dates, keys

@@ -18,7 +18,7 @@ from collections import deque
 from typing import Any
 
 from pymta.proto.imap import fetch, grammar
-from pymta.proto.imap.commands import COMMANDS, KEEP_NUMBERS, QUIET, SELECTED, uses_numbers
+from pymta.proto.imap.commands import COMMANDS, KEEP_NUMBERS, LOOKS, QUIET, SELECTED, uses_numbers
 from pymta.proto.imap.deflate import BadStream, Deflate
 from pymta.proto.imap.framing import CONTINUE, STORES, Overlong, Reader, Refused
 from pymta.proto.imap.grammar import BadCommand, Command
@@ -43,6 +43,7 @@ class Session:
         self.condstore = self.qresync = False           # RFC 7162
         self.uid_only = False                           # RFC 9586
         self.is_idle = False                            # between IDLE and DONE
+        self.client_ended = False                       # it says no more; perhaps it is not there any more
         self._idle_tag = b""
         self._reader = Reader(setting.limits)
         self._tap = setting.tap
@@ -118,6 +119,11 @@ class Session:
     @property
     def is_compressed(self) -> bool:
         return self._deflate is not None
+
+    @property
+    def only_looks(self) -> bool:
+        """Whether the command at work changes nothing, and can be cut off."""
+        return self._running is not None and self._command is not None and self._command.verb in LOOKS
 
     def end(self) -> None:
         """The command at work is the last."""

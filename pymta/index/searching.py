@@ -1,0 +1,183 @@
+"""searching: one search key about text over messages of a folder: what is kept is looked through, the rest is read, and kept.
+
+    searching = Searching(folder, messages, key)        # key: see index/matching
+    while progress := searching.step():                 # (messages looked at, of how many); each takes some milliseconds
+        ...
+    searching.found                                     # {UID: relevancy}; searching.gone: UIDs that are not there any more
+    searching.close()
+
+Messages that came since the last time are read each time until KEEP_FROM of them have gathered.
+"""
+from __future__ import annotations
+
+import os
+from bisect import bisect_left
+from collections.abc import Generator, Iterator, Sequence
+from itertools import islice
+from typing import TYPE_CHECKING
+
+from pymta import log
+from pymta.formats.searchtext import Block, base_crc, decode
+from pymta.index import matching, textwork
+from pymta.index.children import Children
+
+if TYPE_CHECKING:
+    from pymta.mailbox.folder import Folder
+    from pymta.mailbox.message import Message
+
+CHILDREN_FROM = 300                                     # messages that must be read before processes are started for it
+KEEP_FROM = 50                                          # messages that are worth a block of their own
+KEEP_OCTETS_MAX = 1 << 23                               # of a block: a message with more text than that is read each time
+_CHILDREN_MAX = 4
+_BLOCKS_A_STEP = 8
+_READS_A_STEP = 20
+
+
+class Searching:
+    """To be closed."""
+
+    def __init__(self, folder: Folder, messages: Sequence[Message], key: tuple) -> None:
+        self.found: dict[int, int] = {}
+        self.gone: set[int] = set()
+        self._folder = folder
+        self._messages = {message.uid: message for message in messages}
+        self._sorted = sorted(self._messages)
+        self._matcher = matching.of(key)
+        self._children: Children | None = None
+        self._done = 0
+        self._all = len(self._messages)
+        self._steps = self._work()
+
+    def step(self) -> tuple[int, int] | None:
+        """None when all has been done.  Raises OSError where a message cannot be read."""
+        if next(self._steps, None) is None:
+            return None
+        return min(self._done, self._all - 1), self._all
+
+    def close(self) -> None:
+        self._steps.close()
+        self._end_children()
+
+    def _work(self) -> Generator[bool, None, None]:
+        missing: dict[str, set[int]] = {}
+        for which in self._matcher.wanted:
+            covered: set[int] = set()
+            yield from self._look_through(which, covered)
+            missing[which] = self._messages.keys() - covered
+        groups: dict[str, list[Message]] = {}           # which texts of a message are missing -> messages
+        for uid in sorted(set().union(*missing.values())):
+            if uid not in self.found:
+                groups.setdefault("".join(which for which in missing if uid in missing[which]), []).append(self._messages[uid])
+        self._all += (more := sum(map(len, groups.values())))
+        self._done = self._all - more
+        for wanted, messages in groups.items():
+            yield from self._read(wanted, messages)
+
+    # ---- what is kept -------------------------------------------------------------------------------------------------
+    def _look_through(self, which: str, covered: set[int]) -> Generator[bool, None, None]:
+        """Search the blocks of a file; covered: gets the UIDs that need not be read."""
+        file = self._folder.search_files[which]
+        for number, block in enumerate(file.blocks(self._folder.uidvalidity)):
+            ours = self._ours(block)
+            if not ours:
+                continue
+            if not ours <= self.found.keys():
+                text = file.text(block)
+                if text is None:
+                    continue
+                self._take(which, block, text, ours)
+            covered |= ours
+            self._done += len(ours) // len(self._matcher.wanted)
+            if number % _BLOCKS_A_STEP == _BLOCKS_A_STEP - 1:
+                yield True
+
+    def _ours(self, block: Block) -> set[int]:
+        """Messages of the block that are asked for, and are the same ones."""
+        at = bisect_left(self._sorted, min(block.uids))
+        if at == len(self._sorted) or self._sorted[at] > max(block.uids):
+            return set()
+        messages = self._messages
+        return {uid for uid, crc in zip(block.uids, block.bases) if uid in messages and base_crc(messages[uid].base) == crc}
+
+    def _take(self, which: str, block: Block, text: bytes, ours: set[int]) -> None:
+        for uid, score in self._matcher.find(which, block, text):
+            if uid in ours and self.found.get(uid, 0) < score:
+                self.found[uid] = score
+
+    # ---- what must be read --------------------------------------------------------------------------------------------
+    def _read(self, wanted: str, messages: list[Message]) -> Generator[bool, None, None]:
+        if len(messages) >= CHILDREN_FROM:
+            answered: set[int] = set()
+            yield from self._read_by_children(wanted, messages, answered)
+            messages = [message for message in messages if message.uid not in answered]
+        made: dict[str, list[bytes]] = {which: [] for which in wanted}
+        left = iter(messages)
+        while some := list(islice(left, _READS_A_STEP)):
+            for which, block in textwork.blocks(self._readable(some), wanted):
+                self._look_into(which, block)
+                made[which].append(block)
+            self._done += len(some)
+            yield True
+        if len(messages) >= KEEP_FROM:
+            for which, blocks in made.items():
+                self._keep(which, blocks)
+
+    def _readable(self, messages: list[Message]) -> Iterator[tuple[int, bytes, textwork.Read]]:
+        for message in messages:
+            def read(octets: int | None, uid: int = message.uid) -> bytes:
+                return self._folder.read(uid, octets)
+            try:
+                read(0)
+            except LookupError:
+                self.gone.add(message.uid)
+                continue
+            yield message.uid, message.base, read
+
+    def _read_by_children(self, wanted: str, messages: list[Message], answered: set[int]) -> Generator[bool, None, None]:
+        try:
+            self._children = Children(self._folder.directory, messages, min(len(os.sched_getaffinity(0)), _CHILDREN_MAX),
+                                      textwork.__name__, wanted)
+            while answers := self._children.some():
+                for answer in answers:
+                    before = len(answered)
+                    for which, block in textwork.unpack(answer):
+                        answered |= self._look_into(which, block)
+                        self._keep(which, [block])
+                    self._done += len(answered) - before
+                yield True
+        except OSError as error:
+            log.event("trouble", mailbox=self._folder.directory, why=f"no processes to read messages, one after the other instead: {error}")
+        finally:
+            self._end_children()
+
+    def _look_into(self, which: str, octets: bytes) -> set[int]:
+        """Search a block that was just made.  The UIDs in it."""
+        decoded = decode(octets)
+        assert decoded is not None
+        block, _ = decoded
+        uids = set(block.uids)
+        self._take(which, block, octets[block.offset:], uids)
+        return uids
+
+    def _keep(self, which: str, blocks: list[bytes]) -> None:
+        blocks = [block for block in blocks if len(block) <= KEEP_OCTETS_MAX]
+        if blocks:
+            self._folder.search_files[which].add(blocks, self._folder.uidvalidity)
+
+    def _end_children(self) -> None:
+        children, self._children = self._children, None
+        if children:
+            children.close()
+
+
+def by_reading(messages: Sequence[tuple[int, bytes]], key: tuple) -> dict[int, int]:
+    """The same of messages given as (UID, octets), where nothing is kept."""
+    matcher = matching.of(key)
+    found: dict[int, int] = {}
+    some = ((uid, b"", lambda octets, data=data: data[:octets]) for uid, data in messages)
+    for which, octets in textwork.blocks(some, matcher.wanted):
+        decoded = decode(octets)
+        assert decoded is not None
+        for uid, score in matcher.find(which, decoded[0], octets[decoded[0].offset:]):
+            found[uid] = max(score, found.get(uid, 0))
+    return found

@@ -1,0 +1,70 @@
+"""searchable: what SEARCH looks through in a message: decoded, collated (message/casemap), in UTF-8.            RFC 9051 §6.4.4
+
+    header(octets)           the message's own header, a line for each field
+    below(data, root)        (the headers of its parts and of messages in it, the texts of its text parts)
+
+BODY looks through the texts, TEXT through all three, HEADER through the first.  Lines end with LF.  A header is unfolded: its line ends
+are taken out and the blanks kept.  What lies before, between and behind the parts of a multipart, and parts that are no text, say nothing.
+Time and memory are linear in the message, whatever it holds: no more than PARTS_MAX parts are looked into.
+"""
+from __future__ import annotations
+
+from pymta.message import decode, mime
+from pymta.message.casemap import collate
+
+PARTS_MAX = decode.PARTS_MAX
+_SLICE = 1 << 20                                        # characters collated at once
+
+
+def needle(text: str) -> bytes:
+    """What to look for, made equal in the same way."""
+    return _octets(text.replace("\r\n", "\n"))
+
+
+def _octets(text: str) -> bytes:
+    return collate(text).encode("utf-8", "replace")
+
+
+def header(octets: bytes) -> bytes:
+    if b"\r\n" in octets:
+        octets = octets.replace(b"\r\n", b"\n")
+    octets = mime.unfold(octets)
+    if octets.isascii() and b"=?" not in octets:
+        return octets.replace(b"\0", b"").upper()
+    return b"\n".join([_line(line) for line in octets.split(b"\n")])
+
+
+def _line(line: bytes) -> bytes:
+    if line.isascii() and b"=?" not in line:
+        return line.replace(b"\0", b"").upper()
+    return _octets(decode.header(line).replace("\n", " "))          # nobody can add a field from within a word
+
+
+def below(data: bytes, root: mime.Part) -> tuple[bytes, bytes]:
+    headers: list[bytes] = []
+    texts: list[bytes] = []
+    stack, left = [root], PARTS_MAX
+    while stack and left:
+        part = stack.pop()
+        left -= 1
+        if part is not root:
+            headers.append(header(data[part.start:part.body]))
+        if part.parts:
+            stack += reversed(part.parts)
+        elif part.type in (b"text", b"message"):
+            texts.append(_text(decode.body(data, part)))
+    return b"\n".join(headers), b"\n".join(texts)
+
+
+def _text(text: str) -> bytes:
+    if "\r\n" in text:
+        text = text.replace("\r\n", "\n")
+    if len(text) <= _SLICE:
+        return _octets(text)
+    out = []
+    at = 0
+    while at < len(text):                               # cut behind a line end: no letter is parted from its marks
+        end = text.find("\n", at + _SLICE) + 1 or len(text)
+        out.append(_octets(text[at:end]))
+        at = end
+    return b"".join(out)
