@@ -189,6 +189,10 @@ class FolderLock:
         finally:
             self._threads.release()
 
+    def moved(self, directory: bytes) -> None:
+        """The directory has been renamed while we hold the lock: it is given back there."""
+        self._dot.lock_file = os.fsdecode(os.path.join(directory, b"dovecot-uidlist")) + ".lock"
+
     @property
     def held(self) -> bool:
         return self._depth > 0

@@ -13,32 +13,36 @@ from pymta.mailbox.scanner import Place, Vanished
 if TYPE_CHECKING:
     from pymta.mailbox.folder import Folder
 
+_TRIES = 50                                             # at a file that somebody renames all the time
 BULK = 500                                              # renames at once that may cost more to hear of than to list the directory
 _EVENTS_OF_A_LISTING = 8                                # two events of a rename cost what listing so many files does
 
 
 @contextmanager
+def vanishing(*folders: Folder) -> Iterator[None]:
+    """A file that is not there because somebody removed or renamed the mailbox meanwhile: Vanished."""
+    try:
+        yield
+    except FileNotFoundError:
+        for folder in folders:
+            folder.sync()                               # says that it has vanished, if that is why
+            if folder.vanished:
+                raise Vanished(folder.name) from None
+        raise
+
+
+@contextmanager
 def locked(*folders: Folder) -> Iterator[None]:
     """Hold mutexes and locks of folders, always in the same order, everything looked at."""
-    with ExitStack() as stack:
+    with vanishing(*folders), ExitStack() as stack:
         ordered = sorted({id(folder): folder for folder in folders}.values(), key=lambda folder: folder.directory)
         for folder in ordered:
             stack.enter_context(folder.mutex)
         for folder in ordered:
-            _enter(stack, folder)
+            stack.enter_context(folder.lock)
         for folder in ordered:
             folder.sync_locked()
         yield
-
-
-def _enter(stack: ExitStack, folder: Folder) -> None:
-    try:
-        stack.enter_context(folder.lock)
-    except FileNotFoundError:
-        folder.sync()                                   # says that it has vanished, if that is why
-        if folder.vanished:
-            raise Vanished(folder.name) from None
-        raise
 
 
 @contextmanager
@@ -79,7 +83,7 @@ def each(folder: Folder, messages: Sequence[Message], act: Callable[[Message], b
     """act on messages; those for which it said False (renamed by somebody else just now) once more after another look.
     The messages for which it said True."""
     done: list[Message] = []
-    for _ in range(4):
+    for _ in range(_TRIES):
         missed: list[Message] = []
         for number, message in enumerate(messages):
             (done if act(message) else missed).append(message)

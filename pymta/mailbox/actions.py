@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from pymta import durable, log
 from pymta.formats import maildir, maildirsize, uidlist
-from pymta.mailbox.acting import chosen, each, locked, many, path_of, rename
+from pymta.mailbox.acting import chosen, each, locked, many, path_of, rename, vanishing
 from pymta.mailbox.flags import letters_for, overflow_value
 from pymta.mailbox.looking import settle_locked
 from pymta.mailbox.message import LIMBO, Changes, Gone, Message
@@ -63,7 +63,8 @@ def _undo(paths: Iterable[bytes]) -> None:
 
 def append_all(folder: Folder, messages: Sequence[tuple[bytes, Iterable[str], float | None]], by: object = None) -> list[int]:
     """(data with LF, flags, internal date or None for now) each."""
-    return _with_room(lambda: _append_all(folder, messages, by), folder) if messages else []
+    with vanishing(folder):
+        return _with_room(lambda: _append_all(folder, messages, by), folder) if messages else []
 
 
 def _with_room(act: Callable[[], T], *folders: Folder) -> T:
@@ -146,7 +147,10 @@ def _copy(folder: Folder, uids: list[int], target: Folder, by: object) -> list[t
 
 def _link_all(folder: Folder, messages: list[Message], target: Folder) \
         -> tuple[list[tuple[bytes, Place]], dict[bytes, bytes]]:
-    """A second name in target for each message, by link where possible: (bases and places, keys)."""
+    """A second name in target for each message, by link where possible: (bases and places, keys).
+
+    Within one folder they come out of tmp/ together: a link that has to be tried again looks at the folder, and that look must not
+    take half of the copies for new mail."""
     made: list[tuple[bytes, Place]] = []
     keys: dict[bytes, bytes] = {}
     letters_of = _translated(folder, messages, target)
@@ -155,12 +159,19 @@ def _link_all(folder: Folder, messages: list[Message], target: Folder) \
             base, place, words = _named(message, letters_of(message))
             if words:
                 keys[base] = words
-            _link(folder, message, path_of(target, base, place))
+            _link(folder, message, path_of(target, base, place) if target is not folder else _tmp(target, base))
             made.append((base, place))
+        if target is folder:
+            for base, place in made:
+                durable.rename(_tmp(target, base), path_of(target, base, place))
     except BaseException:
-        _undo(path_of(target, base, place) for base, place in made)
+        _undo(path for base, place in made for path in (path_of(target, base, place), _tmp(target, base)))
         raise
     return made, keys
+
+
+def _tmp(folder: Folder, base: bytes) -> bytes:
+    return b"%s/tmp/%s" % (folder.directory, base)
 
 
 def _named(message: Message, flags: tuple[set[int], list[str]]) -> tuple[bytes, Place, bytes]:

@@ -2,10 +2,14 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import threading
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
 
 from pymta import log, watch
+from pymta.locks import FolderLock
 from pymta.mailbox.counts import Status
 from pymta.mailbox.folder import Folder
 from pymta.mailbox.message import Changes, NoSuchMailbox
@@ -32,7 +36,9 @@ def open_folder(root: bytes, directory: bytes, name: str) -> Folder:
         try:
             folder.open()
             return folder
-        except Vanished:                            # what we knew is another one now, or nothing
+        except (Vanished, FileNotFoundError) as error:  # what we knew is another one now, or nothing
+            if not isinstance(error, Vanished) and os.path.isdir(directory):
+                raise
             with lock:
                 if folders.get(directory) is folder:
                     let_go(directory)
@@ -51,6 +57,22 @@ def close_folder(folder: Folder) -> None:
             if folder.vanished:
                 let_go(folder.directory)
         _forget_old()
+
+
+@contextmanager
+def held(directories: Iterable[bytes]) -> Iterator[dict[bytes, FolderLock]]:
+    """Nobody is at work in these directories, so that they can be renamed: a lock that is held goes with its directory, and would
+    stand there for ever.  Whoever renames one tells its lock.  Raises FileNotFoundError, TimeoutError."""
+    with ExitStack() as stack:
+        locks = {}
+        with lock:
+            known = {directory: folders.get(directory) for directory in sorted(directories)}
+        for folder in known.values():
+            if folder:
+                stack.enter_context(folder.mutex)
+        for directory, folder in known.items():
+            locks[directory] = stack.enter_context(folder.lock if folder else FolderLock(directory))
+        yield locks
 
 
 def let_go(directory: bytes) -> None:

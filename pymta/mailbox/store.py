@@ -97,12 +97,13 @@ class MailStore:
         if not self.exists(name):
             raise NoSuchMailbox(name)
         directory = self._directory(name)
-        with opened.lock:
-            try:
+        try:
+            with opened.held([directory]) as locks, opened.lock:
                 aside = put_aside(self.root, directory)
-            except FileNotFoundError:
-                raise NoSuchMailbox(name) from None
-            opened.let_go(directory)
+                locks[directory].moved(aside)
+                opened.let_go(directory)
+        except FileNotFoundError:
+            raise NoSuchMailbox(name) from None
         maildirsize.forget(self.root)
         durable.sync_dir(self.root)
         remove_tree(aside)
@@ -126,19 +127,28 @@ class MailStore:
                 raise NameRefused(f"{name!r}: {why}")
             if self.exists(name):
                 raise MailboxExists(name)
-        with opened.lock:
-            done: list[tuple[bytes, bytes]] = []
+        try:
+            self._rename_all([(self._directory(name), self._directory(renamed)) for name, renamed in pairs])
+        except FileNotFoundError:
+            raise NoSuchMailbox(old) from None          # somebody was faster
+        durable.sync_dir(self.root)
+
+    def _rename_all(self, pairs: builtins.list[tuple[bytes, bytes]]) -> None:
+        """Rename directories: all of them, or none."""
+        with opened.held([directory for directory, _ in pairs]) as locks, opened.lock:
+            done: builtins.list[tuple[bytes, bytes]] = []
             try:
-                for name, renamed in pairs:
-                    durable.rename(self._directory(name), self._directory(renamed))
-                    done.append((self._directory(name), self._directory(renamed)))
+                for directory, elsewhere in pairs:
+                    durable.rename(directory, elsewhere)
+                    locks[directory].moved(elsewhere)
+                    done.append((directory, elsewhere))
             except OSError:
                 for directory, elsewhere in reversed(done):
                     durable.rename(elsewhere, directory)
+                    locks[directory].moved(directory)
                 raise
-            for name, _ in pairs:
-                opened.let_go(self._directory(name))
-        durable.sync_dir(self.root)
+            for directory, _ in pairs:
+                opened.let_go(directory)
 
     def _rename_inbox(self, new: str) -> None:
         self.create(new)
