@@ -20,7 +20,7 @@ from typing import NamedTuple
 from zlib import crc32
 
 ROWS_NAME, TEXT_NAME = b"pymta-index", b"pymta-index-text"
-VERSION = 3
+VERSION = 4
 ROW_OCTETS = HEAD_OCTETS = 64
 
 _HEAD = struct.Struct("<8sII16s32x")

@@ -24,8 +24,11 @@ PARAMETERS_MAX = 100
 _HEADER_END = re.compile(rb"\n\r?\n").search
 _FIELDS = re.compile(rb"^([!-9;-~]+)[ \t]*:([^\n]*(?:\n[ \t][^\n]*)*)\n?", re.MULTILINE).finditer
 _FOLDED = re.compile(rb"\r?\n(?=[ \t])").sub
+_CRS = re.compile(rb"\r+").sub
 _TYPE = re.compile(rb"\s*([^\s()<>@,;:\\\"/\[\]?=]+)\s*/\s*([^\s()<>@,;:\\\"/\[\]?=]+)").match
 _PARAMETER = re.compile(rb";\s*([^\s()<>@,;:\\\"/\[\]?=]+)\s*=\s*(?:\"((?:[^\"\\]|\\.)*)\"?|([^;\s]*))", re.DOTALL).match
+_PIECE = re.compile(rb"(.+)\*(0|[1-9]\d?)(\*?)", re.DOTALL).fullmatch
+_NOT_PLAIN = re.compile(rb"[^A-Za-z0-9!#$&+.^_`{|}~-]").sub        # RFC 2231 §7: attribute-char
 _QUOTED_PAIR = re.compile(rb"\\(.)", re.DOTALL).sub
 _COMMENT_MARK = re.compile(rb"[()\"\\]")
 _WORD = re.compile(rb"\s*([^\s;()]+)").match
@@ -100,8 +103,10 @@ def fields(data: bytes, start: int, body: int) -> Fields:
             continue
         value = found[2]
         if b"\n" in value:                              # a fold and the blanks behind it are one blank, as in Dovecot
-            value = b" ".join([line.lstrip(b" \t").rstrip(b"\r") for line in value.split(b"\n")])
+            value = b" ".join([line for line in [line.lstrip(b" \t").rstrip(b"\r") for line in value.split(b"\n")] if line])
         value = value.strip(b" \t\r")
+        if b"\r" in value:
+            value = _CRS(b" ", value)
         if name not in out:
             out[name] = value
         elif name in _ADDRESSES and value:              # RFC 5322 allows one; who says more wants all of them seen
@@ -140,7 +145,7 @@ def _scan(data: bytes, start: int, end: int, depth: int, left: list[int], digest
 
 def _set_type(part: Part, digest: bool) -> None:
     value = part.fields.get(b"content-type")
-    found = _TYPE(_without_comments(value)) if value is not None else None
+    found = _TYPE(without_comments(value)) if value is not None else None
     if found is None or value is None:
         if digest:                                      # RFC 2046 §5.1.5
             part.type, part.subtype = b"message", b"rfc822"
@@ -149,7 +154,7 @@ def _set_type(part: Part, digest: bool) -> None:
         return
     part.type, part.subtype = found[1].lower(), found[2].lower()
     part.parameters = parameters(value)
-    if part.type == b"text" and not parameter(part.parameters, b"charset"):
+    if part.type == b"text" and not any(name == b"charset" for name, _ in part.parameters):
         part.parameters += ((b"charset", b"us-ascii"),)              # RFC 2045 §5.2
 
 
@@ -183,8 +188,9 @@ def _split(data: bytes, body: int, end: int, boundary: bytes, left: list[int]) -
 
 # ---- structured fields ------------------------------------------------------------------------------------------------
 def parameters(value: bytes) -> Parameters:
-    """The parameters of a Content-Type or Content-Disposition value, as they stand (RFC 2231 forms are not decoded)."""
-    value = _without_comments(value)
+    """The parameters of a Content-Type or Content-Disposition value, PARAMETERS_MAX at most.  What RFC 2231 §3 cuts in pieces is put
+    together (its §6 asks servers for that); what it encodes stays encoded, under a name that ends in "*"."""
+    value = without_comments(value)
     out: list[tuple[bytes, bytes]] = []
     at = value.find(b";")
     while at >= 0 and len(out) < PARAMETERS_MAX:
@@ -195,7 +201,33 @@ def parameters(value: bytes) -> Parameters:
             at = value.find(b";", found.end())
         else:
             at = value.find(b";", at + 1)
+    return _joined(out) if b"*" in value else tuple(out)
+
+
+def _joined(pairs: list[tuple[bytes, bytes]]) -> Parameters:
+    """name*0, name*1, ... as one, in the place of the first; pieces that are not all there stand as they are."""
+    pieces: dict[bytes, dict[int, tuple[bool, bytes]]] = {}
+    for one, value in pairs:
+        if found := _PIECE(one):
+            pieces.setdefault(found[1], {}).setdefault(int(found[2]), (bool(found[3]), value))
+    whole = {name: [some[number] for number in range(len(some))] for name, some in pieces.items() if max(some) == len(some) - 1}
+    out: list[tuple[bytes, bytes]] = []
+    for one, value in pairs:
+        found = _PIECE(one)
+        if found is None or found[1] not in whole:
+            out.append((one, value))
+        elif some := whole[found[1]]:
+            if any(encoded for encoded, _ in some):
+                out.append((found[1] + b"*", b"".join([text if encoded else _encoded(text) for encoded, text in some])))
+            else:
+                out.append((found[1], b"".join([text for _, text in some])))
+            whole[found[1]] = []
     return tuple(out)
+
+
+def _encoded(text: bytes) -> bytes:
+    """A piece that is not encoded, among pieces that are."""
+    return _NOT_PLAIN(lambda found: b"%%%02X" % found[0][0], text)
 
 
 def parameter(all_of: Parameters, name: bytes) -> bytes:
@@ -208,11 +240,11 @@ def parameter(all_of: Parameters, name: bytes) -> bytes:
 
 def first_word(value: bytes) -> bytes:
     """The leading token of a field such as Content-Disposition or Content-Transfer-Encoding, lower case, or b""."""
-    found = _WORD(_without_comments(value))
+    found = _WORD(without_comments(value))
     return found[1].lower().strip(b'"') if found else b""
 
 
-def _without_comments(value: bytes) -> bytes:
+def without_comments(value: bytes) -> bytes:
     """value with each (comment) made a blank; quoted strings are left alone."""
     if b"(" not in value:
         return value

@@ -108,6 +108,6 @@ def _extension(fields: mime.Fields) -> tuple[bytes, bytes, bytes]:
     if value is not None and (word := mime.first_word(value)):
         disposition = b"(%b %b)" % (string(word), _parameters(mime.parameters(value)))
     value = fields.get(b"content-language")
-    if value is not None and (tags := [tag.strip() for tag in value.split(b",")[:mime.PARAMETERS_MAX] if tag.strip()]):
+    if value is not None and (tags := [tag.strip() for tag in mime.without_comments(value).split(b",")[:mime.PARAMETERS_MAX] if tag.strip()]):
         language = b"(%b)" % b" ".join(map(string, tags))
     return disposition, language, nstring(fields.get(b"content-location"))
