@@ -23,6 +23,7 @@ SEARCHES = ("SUBJECT x", "FROM b", "TEXT body", 'HEADER Subject ""', "SENTON 1-J
 EXPLAINED = {
     **{(number, item): "a broken address or type is read another way" for number in (6, 7, 13, 27, 32, 36, 38, 39) for item in (
         b"ENVELOPE", b"BODYSTRUCTURE", b"BODY")},
+    **{(37, item): "behind a parameter in pieces Dovecot calls b* b*1*" for item in (b"BODY", b"BODYSTRUCTURE")},
     (4, b"BODY[HEADER.FIELDS (FROM SUBJECT)]"): "we always end it with an empty line",
     (31, b"ENVELOPE"): "From is taken from Sender where it is absent",
     (26, b"ENVELOPE"): "blanks at the end of a field are not part of it",
