@@ -327,6 +327,8 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("imap.listen_tls", listen, "[::]:993", ("pymta-imapd",), "Where to serve IMAP with TLS from the first byte."),
     Setting("imap.sessions_per_user", positive, "50", ("pymta-imapd",), "Sessions one user may have at a time."),
     Setting("imap.sessions_max", positive, "5000", ("pymta-imapd",), "Sessions at a time in all."),
+    Setting("imap.notify_mailboxes", positive, "1000", ("pymta-imapd",),
+            "Mailboxes that one session may watch with NOTIFY (RFC 5465); each costs two of the user's inotify watches, however many sessions do."),
     Setting("imap.without", words, "", ("pymta-imapd",),
             "Capabilities that no client is offered (pymta-imapd(8) lists them), and whose ENABLE is not heard.  without= in the users file "
             "does the same for one account."),

@@ -85,7 +85,7 @@ class Conversation:
         self._work()
 
     def _wake(self) -> None:
-        if self.session is not None and self.session.is_idle and not self.busy:
+        if self.session is not None and self.session.listens and not self.busy:
             self.session.poke()
             self._work()
 

@@ -10,6 +10,7 @@ from pymta.index.describe import describe
 from pymta.formats import metadata
 from pymta.index.searching import by_reading
 from pymta.mailbox import Changes, Gone, MailboxExists, NameRefused, NoSuchMailbox, OverQuota, Quota, Status, TooBig, annotating
+from pymta.mailbox.monitor import Tree
 
 SPECIAL_USE = {name: "\\" + name for name in ("Drafts", "Sent", "Junk", "Trash", "Archive")}
 _uidvalidity = itertools.count(1000)
@@ -45,6 +46,7 @@ class Folder:
         self.keywords: list[str] = []
         self.limbo: dict[int, Message] = {}
         self.listeners: list[Callable[[Changes], None]] = []
+        self.watchers: list[Callable[[], object]] = []
         self.delivered: list[tuple[bytes, tuple[str, ...]]] = []
         self.open = 0
 
@@ -78,6 +80,8 @@ class Folder:
             self.gone += [(self.modseqs, uid) for uid in changes.expunged]
             for told in list(self.listeners):
                 told(changes)
+            for stirred in list(self.watchers):
+                stirred()
         return changes
 
     def get(self, uid: int) -> Message | None:
@@ -222,6 +226,18 @@ class Searching:
         pass
 
 
+class Watch:
+    def __init__(self, among: list[Callable[[], object]], told: Callable[[], object], look: Callable[[bool], object]) -> None:
+        among.append(told)
+        self.among, self.told, self.look = among, told, look
+
+    def status(self, *, with_modseq: bool = False) -> object:
+        return self.look(with_modseq)
+
+    def stop(self) -> None:
+        self.among.remove(self.told)
+
+
 class Store:
     separator = "."
 
@@ -230,6 +246,7 @@ class Store:
         self.quota_octets = 0
         self.notes: dict[Folder | None, dict[str, bytes]] = {}
         self.subscribed = list(SPECIAL_USE)
+        self.tree_told: list[Callable[[], object]] = []
 
     def list(self) -> list[str]:
         return sorted(self.folders, key=lambda name: (name != "INBOX", name))
@@ -249,12 +266,14 @@ class Store:
         self.folders[name] = Folder(name)
         if roles:
             self.annotate(name, {annotating.ROLE: roles.encode()})
+        self._stir()
 
     def delete(self, name: str) -> None:
         if name.upper() == "INBOX":
             raise NameRefused("INBOX cannot be deleted")
         self._find(name).vanished = True
         del self.folders[name]
+        self._stir()
 
     def rename(self, old: str, new: str) -> None:
         self._find(old)
@@ -262,6 +281,7 @@ class Store:
             raise MailboxExists(new)
         folder = self.folders[new] = self.folders.pop(old)
         folder.name = new
+        self._stir()
 
     def quota(self, name: str) -> Quota | None:
         held = [message.size for folder in self.folders.values() for message in folder.messages]
@@ -275,10 +295,12 @@ class Store:
     def subscribe(self, name: str) -> None:
         if name not in self.subscribed:
             self.subscribed.append(name)
+            self._stir()
 
     def unsubscribe(self, name: str) -> None:
         if name in self.subscribed:
             self.subscribed.remove(name)
+            self._stir()
 
     def subscriptions(self) -> list[str]:
         return list(self.subscribed)
@@ -310,6 +332,20 @@ class Store:
 
     def close(self, folder: Folder) -> None:
         folder.open -= 1
+
+    def tree(self) -> Tree:
+        return Tree({name: id(folder) for name, folder in self.folders.items()}, frozenset(self.subscribed))
+
+    def watch_tree(self, told: Callable[[], object]) -> Watch:
+        return Watch(self.tree_told, told, lambda with_modseq: None)
+
+    def watch(self, name: str, told: Callable[[], object]) -> Watch:
+        folder = self._find(name)
+        return Watch(folder.watchers, told, lambda with_modseq: (self.status(name), folder.modseqs * with_modseq))
+
+    def _stir(self) -> None:
+        for told in list(self.tree_told):
+            told()
 
     def status(self, name: str, *, size: bool = False) -> Status:
         folder = self._find(name)

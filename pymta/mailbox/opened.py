@@ -10,6 +10,7 @@ from contextlib import ExitStack, contextmanager
 
 from pymta import log, watch
 from pymta.locks import FolderLock
+from pymta.mailbox import monitor
 from pymta.mailbox.counts import Status
 from pymta.mailbox.folder import Folder
 from pymta.mailbox.message import Changes, NoSuchMailbox
@@ -130,6 +131,7 @@ def _slow_look(loop: asyncio.AbstractEventLoop, looker: ThreadPoolExecutor) -> N
     for folder in list(folders.values()):
         if folder.users:
             looker.submit(_sync, folder)
+    monitor.look_again()
 
 
 def _sync(folder: Folder) -> None:

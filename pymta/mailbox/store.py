@@ -12,7 +12,7 @@ from lockfile import LockTimeout
 from pymta import durable
 from pymta.formats import maildir, maildirsize, metadata, subscriptions
 from pymta.locks import DotLock
-from pymta.mailbox import annotating, opened, room
+from pymta.mailbox import annotating, monitor, opened, room
 from pymta.mailbox.counts import Status, stamp, status_of
 from pymta.mailbox.folder import Folder
 from pymta.mailbox.making import is_folder, make_folder, make_root, put_aside, remove_tree, was_left
@@ -273,6 +273,40 @@ class MailStore:
         if now is not None and now == stamp(directory):
             opened.statuses[directory] = now, status
         return status if size else replace(status, size=None)
+
+
+    # ---- watching: RFC 5465 -----------------------------------------------------------------------------------------------
+    def tree(self) -> monitor.Tree:
+        """The mailboxes there are, each with what a rename does not change, and the subscriptions."""
+        mailboxes = {}
+        with opened.lock:                               # a rename with its children is one step
+            for name in self.list():
+                try:
+                    mailboxes[name] = os.stat(self._directory(name)).st_ino
+                except FileNotFoundError:
+                    pass                                # gone just now
+        return monitor.Tree(mailboxes, frozenset(self.subscriptions()))
+
+    def watch_tree(self, told: monitor.Told) -> monitor.Watch:
+        """told is called, in any thread, when tree() may be another.  The Watch wants a stop()."""
+        return monitor.watch_tree(self.root, told)
+
+    def watch(self, name: str, told: monitor.Told) -> monitor.Watch:
+        """told is called, in any thread, when something may have happened in a mailbox, which is not opened for it; Watch.status()
+        says what is true.  Raises NoSuchMailbox, NameRefused."""
+        try:
+            return monitor.Watch(self._directory(name), told, lambda with_modseq: self._numbers(name, with_modseq))
+        except FileNotFoundError:
+            raise NoSuchMailbox(name) from None
+
+    def _numbers(self, name: str, with_modseq: bool) -> tuple[Status, int]:
+        if not with_modseq:
+            return self.status(name), 0
+        folder = self.open(name)
+        try:
+            return status_of(folder, False), folder.highestmodseq
+        finally:
+            self.close(folder)
 
 
 def make(path: str, folders: Iterable[str] = ("Drafts", "Sent", "Junk", "Trash", "Archive")) -> None:

@@ -61,6 +61,7 @@ class Shared:
         self.worker = worker
         self.folders: tuple[str, ...] = worker.settings["local.folders"]
         self.idle_s: float = worker.settings["imap.idle_max"]
+        self.notify_mailboxes: int = worker.settings["imap.notify_mailboxes"]
         self.pool = ThreadPoolExecutor(_THREADS, thread_name_prefix="store")
         self.limits = Limits(command_octets=_COMMAND_OCTETS, append_octets=worker.settings["queue.size_max"], skip_octets=_SKIP_OCTETS)
         self.switches = imap_without.Switches(worker.settings["imap.without"], worker.settings["imap.client_without"])
@@ -108,7 +109,8 @@ class MailSession(Session):
 
     @property
     def is_idle(self) -> bool:
-        return self._engine is not None and self._engine.is_idle
+        """Whether the client only listens: between IDLE and DONE, or between commands after NOTIFY."""
+        return self._engine is not None and self._engine.listens and (self._engine.is_idle or not self._working)
 
     def begin(self, said: bytes = b"") -> None:
         """Open the mailboxes and answer the login.  said: what the client said behind it."""
@@ -195,7 +197,8 @@ class MailSession(Session):
                   tls=self._facts["tls"])
         self._trace = trace.begin(wire.worker.settings["host.run"], "imap", (self.user, wire.peer[0]), Imap,
                                   f"{self._facts['listener']} session of <{self.user}> from {wire.peer[0]}, {self._facts['tls'] or 'no TLS'}")
-        setting = imap.Setting(self._shared.limits, explain, clock.now, self._wake, self._expunged, self._trace, self._without)
+        setting = imap.Setting(self._shared.limits, explain, clock.now, self._wake, self._expunged, self._trace, self._without,
+                               self._shared.notify_mailboxes)
         client_id = {b"name": self._facts["client"].encode()} if self._facts["client"] else {}
         self._engine = imap.Session(store, setting, tag=tag, said=self._said, client_id=client_id)
         self._said = b""
@@ -261,7 +264,7 @@ class MailSession(Session):
     # ---- pushes -------------------------------------------------------------------------------------------------------
     def _wake(self) -> None:
         """The mailbox has changed; called in any thread."""
-        if self.is_idle and not self._poked:
+        if self._engine is not None and self._engine.listens and not self._poked:
             self._poked = True
             self.wire.worker.loop.call_soon_threadsafe(self._poke)
 
@@ -273,9 +276,20 @@ class MailSession(Session):
 
     def _poke(self) -> None:
         self._poked = False
-        if self._engine is not None and not self._working and not self._gone:
+        if self._engine is None or self._working or self._gone:
+            return                                      # the engine tells once it has done what it is at
+        if self.wire.backlog_octets > _BACKLOG_OCTETS:
+            self._working = True                        # it does not take what it is told: until then more is only noted
+            self.wire.worker.task(self._poke_later())
+            return
+        self._engine.poke()
+        self._go_on()
+
+    async def _poke_later(self) -> None:
+        await self.wire.drain()
+        if self._engine is not None and not self._gone:
             self._engine.poke()
-            self._go_on()
+        self._go_on()
 
 
 def open_store(maildir: str, folders: tuple[str, ...], quota_octets: int = 0) -> mailbox.MailStore:

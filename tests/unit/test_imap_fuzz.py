@@ -15,11 +15,15 @@ WORDS = [b"LOGIN", b"AUTHENTICATE", b"PLAIN", b"LOGOUT", b"NOOP", b"CAPABILITY",
          b"INBOX", b"Sent", b"1", b"1:*", b"*", b"2,5", b"99", b"(", b")", b'"', b"\\", b"FLAGS", b"+FLAGS", b"-FLAGS.SILENT", b"\\Seen", b"\\Deleted", b"$x",
          b"BODY[]", b"BODY.PEEK[1.2.MIME]<0.5>", b"BODY[HEADER.FIELDS (From)]", b"ENVELOPE", b"BODYSTRUCTURE", b"RFC822.SIZE", b"ALL", b"NOT", b"OR",
          b"TEXT", b"SUBJECT", b"BEFORE", b"1-Jan-2024", b"RETURN", b"(COUNT)", b"CHARSET", b"UTF-8", b"{3+}\r\nabc", b"{3}", b"{99999+}", b"%", b"(MESSAGES)",
+         b"$", b"(SAVE)", b"(PARTIAL -1:-2)", b"ESEARCH", b"IN (personal)", b"NOTIFY", b"SET", b"STATUS",
+         b"(personal (MessageNew MessageExpunge FlagChange MailboxName))", b"(selected (MessageNew (UID) MessageExpunge))", b"NONE",
          b"=", b"AGFsaWNlAHNlY3JldA==", b"&AOQ-", b"\xff", b"\0"]
 COMMANDS = st.lists(st.sampled_from([
     b"x SELECT INBOX", b"x FETCH 1:* (FLAGS ENVELOPE BODYSTRUCTURE BODY[1])", b"x UID STORE 1:9 +FLAGS (\\Deleted)", b"x EXPUNGE", b"x IDLE", b"DONE",
     b"x UID COPY 1:* Sent", b"x SEARCH TEXT a", b"x CLOSE", b"x UID MOVE 3 Trash", b"x APPEND INBOX {3+}\r\nabc", b"x LIST \"\" *", b"x EXAMINE Sent",
-    b"x RENAME Sent New", b"x DELETE INBOX", b"x DELETE New", b"x STATUS INBOX (MESSAGES)", b"", b"x SELECT nowhere"]), max_size=6)
+    b"x RENAME Sent New", b"x DELETE INBOX", b"x DELETE New", b"x STATUS INBOX (MESSAGES)", b"", b"x SELECT nowhere",
+    b"x NOTIFY SET STATUS (selected (MessageNew (BODY[]) MessageExpunge FlagChange)) (personal (MessageNew MessageExpunge MailboxName))", b"x NOTIFY NONE",
+    b"x ENABLE UIDONLY QRESYNC", b"x UID SEARCH RETURN (SAVE PARTIAL 1:2) ALL", b"x ESEARCH IN (personal) ALL", b"x UID FETCH $ FLAGS (PARTIAL -1:-1)"]), max_size=6)
 LINE = st.lists(st.sampled_from(WORDS), min_size=1, max_size=7).map(b" ".join)
 SAID = st.lists(st.one_of(LINE, COMMANDS.map(b"\r\n".join), st.binary(max_size=10)), max_size=8)
 
@@ -44,4 +48,4 @@ def test_every_state_answers(said: list[bytes], logged_in: bool) -> None:
         at = end
     if talk.session is not None:
         talk.session.close()
-    assert all(folder.open == 0 for folder in store.folders.values())
+    assert all(folder.open == 0 and not folder.watchers for folder in store.folders.values()) and not store.tree_told

@@ -44,6 +44,7 @@ CAPABILITIES: tuple[Capability, ...] = (
     Capability("SEARCHRES", "RFC 5182", needs=("ESEARCH",)),
     Capability("PARTIAL", "RFC 9394", needs=("ESEARCH",)),
     Capability("MULTISEARCH", "RFC 7377", needs=("ESEARCH",)),
+    Capability("NOTIFY", "RFC 5465", needs=("LIST-EXTENDED",)),
     Capability("WITHIN", "RFC 5032"),
     Capability("I18NLEVEL=1", "RFC 5255"),
     Capability("INPROGRESS", "RFC 9585"),

@@ -3,7 +3,7 @@ from __future__ import annotations
 
 from typing import Callable
 
-from pymta.proto.imap import on_append, on_mailboxes, on_messages, on_metadata, on_multisearch, on_quota, on_search, on_session
+from pymta.proto.imap import on_append, on_mailboxes, on_messages, on_metadata, on_multisearch, on_notify, on_quota, on_search, on_session
 from pymta.proto.imap.grammar import Command
 from pymta.proto.imap.search import asks_numbers
 from pymta.proto.imap.wants import Running
@@ -21,7 +21,7 @@ COMMANDS: dict[bytes, Callable[..., Running]] = {
     b"EXPUNGE": on_messages.expunge, b"SEARCH": on_search.search,
     b"GETMETADATA": on_metadata.get, b"SETMETADATA": on_metadata.set_,
     b"GETQUOTA": on_quota.get, b"GETQUOTAROOT": on_quota.get_root, b"SETQUOTA": on_quota.refuse,
-    b"SORT": on_search.sort, b"THREAD": on_search.thread, b"ESEARCH": on_multisearch.esearch,
+    b"SORT": on_search.sort, b"THREAD": on_search.thread, b"ESEARCH": on_multisearch.esearch, b"NOTIFY": on_notify.notify,
 }
 # These need a mailbox that is selected.
 SELECTED = frozenset((b"CHECK", b"CLOSE", b"UNSELECT", b"EXPUNGE", b"SEARCH", b"SORT", b"THREAD", b"FETCH", b"STORE", b"COPY", b"MOVE", b"REPLACE"))
@@ -29,6 +29,10 @@ SELECTED = frozenset((b"CHECK", b"CLOSE", b"UNSELECT", b"EXPUNGE", b"SEARCH", b"
 QUIET = frozenset((b"SELECT", b"EXAMINE", b"CLOSE", b"UNSELECT", b"LOGOUT"))
 # No EXPUNGE is told in answer to these without UID: RFC 3501 §7.4.1
 KEEP_NUMBERS = frozenset((b"FETCH", b"STORE", b"SEARCH", b"SORT", b"THREAD"))
+# They take messages away themselves, and answer with that whatever else is wanted.
+REMOVES = frozenset((b"EXPUNGE", b"MOVE", b"REPLACE"))
+# They make another tree of mailboxes, of which who did it needs no notice.  RFC 5465 §5
+CHANGES_TREE = frozenset((b"CREATE", b"DELETE", b"RENAME", b"SUBSCRIBE", b"UNSUBSCRIBE"))
 # Without UID they are about message numbers; with it a search key may be.
 _NUMBERED = frozenset((b"FETCH", b"STORE", b"COPY", b"MOVE", b"REPLACE", b"SEARCH", b"SORT", b"THREAD"))
 _SEARCHES = frozenset((b"SEARCH", b"SORT", b"THREAD", b"ESEARCH"))

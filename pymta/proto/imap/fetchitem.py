@@ -104,12 +104,17 @@ def _modifiers(args: Args) -> tuple[int | None, bool, Partial | None]:
     return found.get(b"CHANGEDSINCE"), b"VANISHED" in found, found.get(b"PARTIAL")
 
 
+def atts(args: Args) -> tuple[FetchItem, ...]:
+    """ "(" fetch-att *(SP fetch-att) ")" """
+    items = tuple(args.list(lambda: item(args)))
+    if not items:
+        raise Bad("an item expected")
+    return items
+
+
 def _items(args: Args) -> tuple[FetchItem, ...]:
     if args.peek() == 40:
-        items = args.list(lambda: item(args))
-        if not items:
-            raise Bad("an item expected")
-        return tuple(items)
+        return atts(args)
     word = _WORD(args.raw, args.at)
     if word and bytes(word[0]).upper() in MACROS:
         args.at = word.end()

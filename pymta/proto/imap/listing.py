@@ -121,6 +121,18 @@ def list_(all_of: Mailboxes, reference: str, patterns: tuple[str, ...], selectio
     return out
 
 
+def news(all_of: Mailboxes, name: str, old: str | None) -> bytes:
+    """The LIST reply of a name about which something has changed; old: what it was called, if it was renamed.  RFC 5465 §5.4, §5.5"""
+    attributes = [] if name in all_of.names else ["\\NonExistent"]
+    if name in all_of.subscribed:
+        attributes.append("\\Subscribed")
+    attributes.append("\\HasChildren" if name in with_parents(all_of.names) else "\\HasNoChildren")
+    if name in all_of.names and (use := all_of.special_use(name)):
+        attributes.append(use)
+    extra = b' ("OLDNAME" (%b))' % mailbox(old) if old else b""
+    return b'* LIST (%b) "%b" %b%b\r\n' % (" ".join(attributes).encode("ascii"), SEPARATOR.encode(), mailbox(name), extra)
+
+
 def _chosen(all_of: Mailboxes, exists: set[str], subscribed: set[str], selection: frozenset[bytes]) -> set[str]:
     chosen = set(subscribed) if b"SUBSCRIBED" in selection else set(exists)
     if b"SPECIAL-USE" in selection:

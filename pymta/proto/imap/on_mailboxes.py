@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Generator
 from pymta.proto.imap import listing, objectid, on_metadata, resync
 from pymta.proto.imap.grammar import Command
 from pymta.proto.imap.response import flags_and_permanent, mailbox
-from pymta.proto.imap.view import View
+from pymta.proto.imap.view import ALL_WANTED, View
 from pymta.proto.imap.wants import UID_REQUIRED, Job, Running
 
 if TYPE_CHECKING:
@@ -26,12 +26,13 @@ def select(session: Session, command: Command) -> Running:
     folder = yield Job(lambda: session.store.open(name))
     highest = yield from _highest(session, folder)
     try:
-        view = View(name, folder, session, read_only=read_only, wake=session.setting.wake)
+        view = View(name, folder, session, read_only=read_only, wake=session.wake)
     except BaseException:
         session.store.close(folder)
         raise
     session.view = view
     view.uid_only = session.uid_only
+    view.wanted = session.notify.selected if session.notify else ALL_WANTED
     if condstore or session.condstore:
         session.enable_condstore()
     yield flags_and_permanent(view.keywords, read_only)

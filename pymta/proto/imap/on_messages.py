@@ -60,7 +60,12 @@ def fetch(session: Session, command: Command) -> Running:
     if since:
         modseq_of = view.folder.modseq_of
         positions = [position for position in positions if modseq_of(view.messages[position]) > since]
-    uid = command.uid and not view.uid_only             # then it stands in front of each reply
+    return (yield from fetched(session, view, positions, items, uid=command.uid))
+
+
+def fetched(session: Session, view: View, positions: list[int], items: tuple[FetchItem, ...], *, uid: bool) -> Running:
+    """The FETCH replies; uid: with UID, asked for or not."""
+    uid = uid and not view.uid_only                     # then it stands in front of each reply
     if fetching.wants_entry(items):
         describing = yield Job(lambda: view.folder.describing([view.messages[position] for position in positions]))
         try:

@@ -17,11 +17,13 @@ from __future__ import annotations
 from collections import deque
 from typing import Any
 
-from pymta.proto.imap import fetch, grammar
-from pymta.proto.imap.commands import COMMANDS, KEEP_NUMBERS, LOOKS, QUIET, SELECTED, uses_numbers
+from pymta.proto.imap import fetch, grammar, on_notify
+from pymta.proto.imap.commands import CHANGES_TREE, COMMANDS, KEEP_NUMBERS, LOOKS, QUIET, REMOVES, SELECTED, uses_numbers
 from pymta.proto.imap.deflate import BadStream, Deflate
 from pymta.proto.imap.framing import CONTINUE, STORES, Overlong, Reader, Refused
 from pymta.proto.imap.grammar import BadCommand, Command
+from pymta.proto.imap.mailboxfilter import SEPARATOR
+from pymta.proto.imap.notify import Notify
 from pymta.proto.imap.on_session import capabilities
 from pymta.proto.imap.view import View
 from pymta.proto.imap.wants import CLOSE, MORE, OUT_HIGH_OCTETS, UID_REQUIRED, Close, Job, More, Running, Refusal, Setting, Wants
@@ -42,6 +44,8 @@ class Session:
         self.identify(client_id or {})
         self.condstore = self.qresync = False           # RFC 7162
         self.uid_only = False                           # RFC 9586
+        self.notify: Notify | None = None               # RFC 5465
+        self._woken = False                             # there may be something to tell because of NOTIFY
         self.is_idle = False                            # between IDLE and DONE
         self.client_ended = False                       # it says no more; perhaps it is not there any more
         self._idle_tag = b""
@@ -100,7 +104,7 @@ class Session:
 
     def idle(self, tag: bytes) -> None:
         """From here on everything is told as it happens, until DONE."""
-        self.is_idle = True
+        self.is_idle = self._woken = True
         self._idle_tag = tag
 
     def enable_condstore(self, *, qresync: bool = False) -> None:
@@ -116,6 +120,24 @@ class Session:
         if self.view is not None:
             self.view.uid_only = True
 
+    def set_notify(self, asked: Notify) -> None:
+        """From here on the client is told what it asked for, and nothing else."""
+        if self.notify is not None:
+            self.notify.stop()
+        self.notify = asked
+        if self.view is not None:
+            self.view.wanted = asked.selected
+
+    def wake(self) -> None:
+        """Something may be to be told.  In any thread."""
+        self._woken = True
+        self.setting.wake()
+
+    @property
+    def listens(self) -> bool:
+        """Whether the client hears of things between commands: then poke() it."""
+        return self.is_idle or self.notify is not None
+
     @property
     def is_compressed(self) -> bool:
         return self._deflate is not None
@@ -130,8 +152,8 @@ class Session:
         self._over = True
 
     def poke(self) -> None:
-        """Tell an idling client what happened."""
-        if self.is_idle and self.view is not None:
+        """Tell an idling client what happened.  Where NOTIFY says what is told, work() does it."""
+        if self.is_idle and self.view is not None and self.notify is None:
             self._say(self.view.announce())
             self._check()
 
@@ -146,6 +168,8 @@ class Session:
             self._running.close()
             self._running = None
         self.leave()
+        if self.notify is not None:
+            self.notify.stop()
 
     def work(self) -> Wants | None:
         """Go on until the program has something to do, or more input is needed (None)."""
@@ -162,7 +186,10 @@ class Session:
                     if want is not None:
                         return want
                 elif not self._read() and not self._inflate():
-                    return None
+                    if self.notify is None or not self._woken:
+                        return None
+                    self._woken = False
+                    self._running = on_notify.tell(self)
         except Overlong as error:
             self.goodbye(str(error).encode("ascii"))
         except BadStream:
@@ -243,7 +270,7 @@ class Session:
     def _run(self) -> Wants | None:
         """Let the command go on.  None when it has ended."""
         running, command = self._running, self._command
-        assert running is not None and command is not None
+        assert running is not None
         try:
             while True:
                 if self._error is not None:
@@ -271,6 +298,9 @@ class Session:
                 raise
             reply = b"NO " + text
         self._running = self._command = None
+        if command is None:                             # nobody waits for a reply
+            self._check()
+            return None
         if self.is_idle:
             return None
         self._finish(command.tag, reply, command)
@@ -286,7 +316,9 @@ class Session:
         self._bad_in_a_row = 0
         if self.view is not None and command is not None and command.verb not in QUIET:
             may_vanish = command.uid or command.verb not in KEEP_NUMBERS
-            self._say(self.view.announce(expunge=may_vanish))
+            self._say(self.view.announce(expunge=may_vanish, own=command.verb in REMOVES))
+        if self.notify is not None and command is not None and command.verb in CHANGES_TREE and reply.startswith(b"OK"):
+            self.notify.did(arg.removesuffix(SEPARATOR) for arg in command.args if isinstance(arg, str))
         self._say(b"%b %b\r\n" % (tag, reply))
         self._check()
 
@@ -304,5 +336,7 @@ class Session:
         """Close the mailbox that is open, if one is."""
         view, self.view, self.source = self.view, None, None
         if view is not None:
+            if self.notify is not None:
+                self.notify.stir(view.name)
             view.close()
             self.store.close(view.folder)

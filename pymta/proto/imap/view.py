@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
 from collections import deque
+from dataclasses import dataclass
 from operator import attrgetter
 from typing import Any, Callable, Iterable
 
@@ -16,6 +17,22 @@ from pymta.proto.imap.response import flag_list, flags_and_permanent, uid_set
 
 _uid = attrgetter("uid")
 _TEXTS_MAX = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What a client wants to hear of the mailbox that is selected.  RFC 5465 §6.1
+
+    delayed: expunges only where a command allows them; items: what a new message is fetched with."""
+
+    new: bool = False
+    expunge: bool = False
+    flags: bool = False
+    delayed: bool = False
+    items: tuple[Any, ...] = ()
+
+
+ALL_WANTED = Wanted(True, True, True, delayed=True)     # until NOTIFY is said
 
 
 class View:
@@ -30,12 +47,15 @@ class View:
         self.wake = wake
         self.condstore = self.qresync = False           # RFC 7162: tell mod-sequences; tell UIDs that vanished instead of numbers
         self.uid_only = False                           # RFC 9586: no message has a number, only its UID
+        self.wanted = ALL_WANTED
+        self.fresh: list[int] = []                      # UIDs that were announced and are to be fetched for the client
         self.arranged: tuple[Any, ...] = ()             # the last SORT or THREAD: what was asked, of which UIDs, the answer
         self.saved: frozenset[int] = frozenset()        # UIDs that SEARCH RETURN (SAVE) kept: "$".  RFC 5182
         self._queue: deque[Any] = deque()
         self._gone: set[int] = set()
         self._flags: set[int] = set()
         self._late: list[Any] = []
+        self._own: set[int] = set()                     # UIDs that came by this very session
         self._texts: dict[frozenset[str], bytes] = {}
         folder.add_listener(self.told)
         self.messages: list[Any] = list(folder.messages)
@@ -132,9 +152,13 @@ class View:
         return self.fetch_line(position, b"%bFLAGS (%b)%b" % (uid, self.flags(message), self.modseq(message)))
 
     # ---- what is to be told -------------------------------------------------------------------------------------------
-    def announce(self, *, expunge: bool = True, flags: bool = True) -> bytes:
-        """What happened since the last time, as untagged replies.  expunge: whether messages may vanish now."""
+    def announce(self, *, expunge: bool = True, flags: bool = True, own: bool = False) -> bytes:
+        """What happened since the last time, as untagged replies.  expunge: whether messages may vanish now; own: whether the
+        client has just removed some itself.  What nobody wants to hear stays as if it had not happened."""
         arrived = self._absorb()
+        expunge, flags = expunge and (own or self.wanted.expunge), flags and self.wanted.flags
+        if arrived and not self.wanted.new:
+            self._late, arrived = arrived, []
         if not (arrived or self._gone or self._flags):
             return b""
         out: list[bytes] = []
@@ -142,6 +166,9 @@ class View:
             out += self._expunge()
         if arrived:
             self.messages += arrived
+            if self.wanted.items:
+                self.fresh += [message.uid for message in arrived if message.uid not in self._own]
+            self._own.clear()
             self.claim_recent()
             out.append(b"* %d EXISTS\r\n" % len(self.messages))
         if self._recent_told != len(self.recent):
@@ -163,6 +190,8 @@ class View:
                 if message.uid > last:
                     arrived.append(message)
                     last = message.uid
+                    if changes.by is self.owner:
+                        self._own.add(message.uid)
             if changes.by is not self.owner or changes.by is None:
                 self._flags.update(message.uid for message in changes.flags)
         if arrived and self._gone:                      # came and went while we did not look

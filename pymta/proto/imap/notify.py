@@ -1,0 +1,116 @@
+"""notify: what one client wants to hear, and what it has heard already.                         RFC 5465
+
+Listeners only note that something is to be looked at (`stirred`, `tree_stirred`); on_notify looks and tells, between commands.
+"""
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+from pymta.proto.imap.mailboxfilter import SEPARATOR
+from pymta.proto.imap.notifyargs import EXPUNGE, FLAGS, MESSAGE_EVENTS, NEW, Group
+from pymta.proto.imap.view import Wanted
+
+
+@dataclass(slots=True)
+class Box:
+    """A mailbox that is watched.  events: those wanted; told: its numbers as the client knows them, None if it knows nothing."""
+
+    watch: Any
+    events: frozenset[str]
+    identity: object
+    told: tuple[int, ...] | None = None
+
+
+@dataclass(slots=True)
+class Notify:
+    """groups: of the last NOTIFY SET, none after NONE; wake: to be called when there is something to look at."""
+
+    groups: tuple[Group, ...]
+    wake: Callable[[], None]
+    boxes: dict[str, Box] = field(default_factory=dict)
+    tree: Any = None                                    # as the client knows it
+    tree_watch: Any = None
+    tree_stirred: bool = False
+    stirred: dict[str, None] = field(default_factory=dict)
+    own: set[str] = field(default_factory=set)          # names that this client has just done something to
+
+    @property
+    def selected(self) -> Wanted:
+        """What is wanted of the mailbox that is selected, whichever that is."""
+        for group in self.groups:
+            if group.filter.is_selected:
+                return Wanted(NEW in group.events, EXPUNGE in group.events, FLAGS in group.events,
+                              group.filter.kind == b"SELECTED-DELAYED", group.items)
+        return Wanted()
+
+    @property
+    def looks_elsewhere(self) -> bool:
+        return any(not group.filter.is_selected and group.events for group in self.groups)
+
+    def wanted(self, tree: Any) -> dict[str, frozenset[str]]:
+        """Mailboxes whose messages are of interest, with the events that are."""
+        out = {}
+        for name in tree.mailboxes:
+            events = self.events(name, tree.subscribed) & MESSAGE_EVENTS
+            if events:
+                out[name] = events
+        return out
+
+    def events(self, name: str, subscribed: Iterable[str]) -> frozenset[str]:
+        """All events that are wanted of a mailbox."""
+        return frozenset().union(*(group.events for group in self.groups if group.filter.takes(name, subscribed)))
+
+    def stir(self, name: str) -> None:
+        """Something may have happened in a mailbox.  In any thread."""
+        self.stirred[name] = None
+        self.wake()
+
+    def stir_tree(self) -> None:
+        self.tree_stirred = True
+        self.wake()
+
+    def did(self, names: Iterable[str]) -> None:
+        """The client has done something to mailboxes or subscriptions of these names."""
+        if self.tree is not None:
+            self.own.update(names)
+            self.stir_tree()
+
+    def stop(self) -> None:
+        for box in self.boxes.values():
+            box.watch.stop()
+        self.boxes.clear()
+        if self.tree_watch is not None:
+            self.tree_watch.stop()
+            self.tree_watch = None
+
+
+def renamed(before: Any, now: Any) -> dict[str, str]:
+    """New name -> old name, of mailboxes that are the same ones under another name."""
+    gone = {identity: name for name, identity in before.mailboxes.items() if now.mailboxes.get(name) != identity}
+    return {name: gone[identity] for name, identity in now.mailboxes.items() if before.mailboxes.get(name) != identity and identity in gone}
+
+
+def affected(before: Any, now: Any, moved: dict[str, str]) -> list[tuple[str, str | None]]:
+    """What is to be told of names: (name, its old name, "" where it came or went or has got or lost a child, None where only
+    its subscription is another).  Of those that moved with what is above them nothing is told.  RFC 5465 §5.4, §5.5"""
+    out: dict[str, str | None] = dict.fromkeys(sorted(before.subscribed ^ now.subscribed))
+    came = [name for name, identity in now.mailboxes.items() if before.mailboxes.get(name) != identity and name not in moved]
+    went = [name for name in before.mailboxes if name not in now.mailboxes and name not in moved.values()]
+    for name in came + went:
+        parent = name.rpartition(SEPARATOR)[0]
+        out[name] = ""
+        if parent:
+            out.setdefault(parent, "")
+            out[parent] = out[parent] or ""
+    for new, old in moved.items():
+        if not any(_moved_with(new, old, above, moved[above]) for above in moved):
+            out[new] = old
+        else:
+            out.pop(new, None)
+    return list(out.items())
+
+
+def _moved_with(new: str, old: str, above: str, above_old: str) -> bool:
+    return new.startswith(above + SEPARATOR) and old == above_old + new[len(above):]
