@@ -16,7 +16,6 @@ from typing import Protocol
 
 from pymta.formats.searchtext import Block
 from pymta.message import searchable
-from pymta.message.casemap import collate
 
 Found = list[tuple[int, int]]
 EXACT = 100
@@ -143,47 +142,49 @@ def _day(value: bytes) -> datetime.date | None:
 
 
 _WORDS = re.compile(r"\w+").findall
-_MARKS = re.compile("[\u0300-\u036f\u0483-\u0487\u0591-\u05bd\u064b-\u065f\u3099\u309a\ufe00-\ufe0f\u20d0-\u20ff\u1dc0-\u1dff]+").sub
+_MARKS = re.compile(rb"\xcc[\x80-\xbf]|\xcd[\x80-\xaf]").sub         # U+0300 to U+036F
+_UNPARTED = re.compile("[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u2e80-\U0010ffff]").match     # scripts that put no blanks between words
 WORDS_MAX = 20
 
 
 class Fuzzy:
     """Every word of the text, whole or as the beginning of another, in any order, with or without accents.           RFC 6203
 
-    Relevancy: 40, 30 times the share of the words that stand there whole, and 30 where they stand together as asked."""
+    Relevancy: 40, 30 times the share of the words that stand there whole, and 30 where all stand together as asked."""
 
     def __init__(self, text: str, *, wanted: str, name: bytes = b"") -> None:
         self.wanted = wanted
         self._name = name.upper()
         self._below = wanted == "t"
-        plain = _MARKS("", collate(text))
-        words = list(dict.fromkeys(_WORDS(plain)))[:WORDS_MAX]
-        self._phrase = " ".join(_WORDS(plain)[:WORDS_MAX])
-        self._begins = [re.compile(r"(?<!\w)" + re.escape(word)).search for word in words]
-        self._wholes = [re.compile(rf"(?<!\w){re.escape(word)}(?!\w)").search for word in words]
+        words = _WORDS(_MARKS(b"", searchable.needle(text)).decode())[:WORDS_MAX]
+        self._phrase = " ".join(words)
+        words = list(dict.fromkeys(words))
+        self._words = [word.encode() for word in words]
+        begins = [("" if _UNPARTED(word) else r"(?<!\w)") + re.escape(word) for word in words]
+        self._begins = [re.compile(begin).search for begin in begins]
+        self._wholes = [re.compile(begin + r"(?!\w)").search for begin in begins]
 
     def find(self, which: str, block: Block, text: bytes) -> Found:
         out = []
-        at = 0
-        for uid, first, second in zip(block.uids, block.firsts, block.seconds):
-            begin = at + (first if self._below else 0)
-            at += first + second
-            said = text[begin:at]
-            if self._name:
-                said = b"\n".join([value for line in said.split(b"\n") if line.startswith(self._name)
-                                   and (value := _value(line, self._name)) is not None])
-            if score := self._score(said):
+        sections = _MARKS(b"", text).split(b"\xff")
+        for uid, first, second in zip(block.uids, sections[::2], sections[1::2]):
+            said = self._said(first, second)
+            if all([word in said for word in self._words]) and (score := self._score(said.decode("utf-8", "replace"))):
                 out.append((uid, score))
         return out
 
-    def _score(self, octets: bytes) -> int:
-        text = octets.decode("utf-8", "replace")
-        if not text.isascii():
-            text = _MARKS("", text)
-        if not all(begins(text) for begins in self._begins):
+    def _said(self, first: bytes, second: bytes) -> bytes:
+        if self._name:
+            lines = [line for line in first.split(b"\n") if line.startswith(self._name)]
+            return b"\n".join([value for line in lines if (value := _value(line, self._name)) is not None])
+        return second if self._below else first + b"\n" + second
+
+    def _score(self, text: str) -> int:
+        """0 where a word is missing."""
+        if not all([begins(text) for begins in self._begins]):
             return 0
         if not self._begins:                            # nothing was asked
             return EXACT
-        wholes = sum(whole(text) is not None for whole in self._wholes)
-        together = len(self._wholes) == wholes and self._phrase in " ".join(_WORDS(text))
+        wholes = sum([whole(text) is not None for whole in self._wholes])
+        together = wholes == len(self._wholes) and self._phrase in " ".join(_WORDS(text))
         return 40 + 30 * wholes // len(self._wholes) + 30 * together

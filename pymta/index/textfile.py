@@ -114,6 +114,10 @@ class TextFile:
                 self.drop()
             elif size + len(data) <= OCTETS_MAX:
                 durable.append(self.path, data, sync=False)
+                before = len(self._blocks)
+                self._refresh(uidvalidity)
+                for block in self._blocks[before:]:
+                    block.whole = True                  # nobody needs to look at what we have just made
         finally:
             os.close(lock)
 

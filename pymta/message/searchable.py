@@ -3,16 +3,19 @@
     header(octets)           the message's own header, a line for each field
     below(data, root)        (the headers of its parts and of messages in it, the texts of its text parts)
 
-BODY looks through the texts, TEXT through all three, HEADER through the first.  Lines end with LF.  A header is unfolded: its line ends
-are taken out and the blanks kept.  What lies before, between and behind the parts of a multipart, and parts that are no text, say nothing.
+BODY looks through the texts, TEXT through all three, HEADER through the first.  Lines end with LF.  A header is unfolded: a line
+end and the blanks behind it are one blank, as in ENVELOPE.  What lies before, between and behind the parts of a multipart, and parts that are no text, say nothing.
 Time and memory are linear in the message, whatever it holds: no more than PARTS_MAX parts are looked into.
 """
 from __future__ import annotations
+
+import re
 
 from pymta.message import decode, mime
 from pymta.message.casemap import collate
 
 PARTS_MAX = decode.PARTS_MAX
+_FOLDS = re.compile(rb"\n[ \t]+").sub
 _SLICE = 1 << 20                                        # characters collated at once
 
 
@@ -28,7 +31,7 @@ def _octets(text: str) -> bytes:
 def header(octets: bytes) -> bytes:
     if b"\r\n" in octets:
         octets = octets.replace(b"\r\n", b"\n")
-    octets = mime.unfold(octets)
+    octets = _FOLDS(b" ", octets)
     if octets.isascii() and b"=?" not in octets:
         return octets.replace(b"\0", b"").upper()
     return b"\n".join([_line(line) for line in octets.split(b"\n")])

@@ -282,7 +282,7 @@ MESSAGES = [
 
 
 @pytest.mark.parametrize("key, found", [
-    (("HEADER", b"subject", "folded"), [1]), (("HEADER", b"x-y", "one  two\tthree"), [1]), (("HEADER", b"x-y", "three"), [1]),
+    (("HEADER", b"subject", "folded"), [1]), (("HEADER", b"x-y", "one two three"), [1]), (("HEADER", b"x-y", "three"), [1]),
     (("HEADER", b"X-Y", "other"), [1]), (("HEADER", b"x", ""), []), (("HEADER", b"x-y", " one"), []), (("BODY", "KA"), [1]), (("BODY", "käse"), [1]),
     (("BODY", "größe IN BASE64\r\nzweite"), [2]), (("BODY", "attached"), []), (("TEXT", "attached.TXT"), [2]), (("BODY", "innermost"), [2]),
     (("BODY", "inner\n"), []), (("TEXT", "subject: inner"), [2]), (("HEADER", b"subject", "inner"), []), (("TEXT", "paper.pdf"), [2]),
