@@ -338,7 +338,7 @@ def test_imapclient(box: Sandbox) -> None:
         assert b"APPENDUID" in uids
         assert client.select_folder("Über & x")[b"EXISTS"] == 1
         found = client.fetch([1], ["ENVELOPE", "BODYSTRUCTURE", "FLAGS", "BODY[HEADER.FIELDS (SUBJECT)]"])
-        assert found[1][b"ENVELOPE"].subject == b"\xc3\xbc" and b"$Work" in found[1][b"FLAGS"]
+        assert found[1][b"ENVELOPE"].subject == b"=?utf-8?B?w7w=?=" and b"$Work" in found[1][b"FLAGS"]
         assert client.find_special_folder(b"\\Sent") == "Sent"
         client.idle()
         deliver(box, "alice", MESSAGE % 1, folder=".&ANw-ber &- x")

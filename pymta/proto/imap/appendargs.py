@@ -32,7 +32,7 @@ class NewMessage:
 def append(args: Args) -> tuple:
     """SP mailbox 1*([SP flag-list] [SP date-time] SP data)  ->  (name, (NewMessage, ...))
 
-    data = literal / literal8 / "CATENATE" SP "(" cat-part *(SP cat-part) ")" """
+    data = literal / literal8 / "UTF8" SP "(" literal8 ")" / "CATENATE" SP "(" cat-part *(SP cat-part) ")" """
     args.space()
     name = args.mailbox()
     messages = [_message(args)]
@@ -62,7 +62,13 @@ def _message(args: Args) -> NewMessage:
         when = args.date_time()
         args.space()
     is_binary = args.mark(b"~")
-    pieces = (literal(args),) if is_binary or args.peek() == 123 else _catenate(args)
+    pieces: tuple[Piece, ...]
+    if is_binary or args.peek() == 123:
+        pieces = (literal(args),)
+    elif args.peek() in b"Uu":
+        pieces = (_utf8(args),)
+    else:
+        pieces = _catenate(args)
     return NewMessage(tuple(flag for flag in flags if flag != "\\Recent"), when, pieces, is_binary)
 
 
@@ -85,6 +91,20 @@ def _piece(args: Args) -> Piece:
     if kind == b"URL":
         return Url(args.astring())
     raise Bad("TEXT or URL expected")
+
+
+def _utf8(args: Args) -> bytes:
+    """ "UTF8" SP "(" literal8 ")"      RFC 6855 §4; a plain literal does as well"""
+    if args.atom().upper() != b"UTF8":
+        raise Bad("a literal expected")
+    if not args.utf8_only:
+        raise Bad("say ENABLE UTF8=ACCEPT first")
+    args.space()
+    args.need(b"(")
+    args.mark(b"~")
+    text = literal(args)
+    args.need(b")")
+    return text
 
 
 def literal(args: Args) -> bytes:

@@ -44,9 +44,12 @@ class Bad(Exception):
 class Args:
     """A cursor over a command's bytes.  Every method reads one thing and stands behind it, or raises."""
 
-    __slots__ = ("raw", "at", "depth")
+    __slots__ = ("raw", "at", "depth", "utf8", "utf8_only")
 
-    def __init__(self, raw: bytes | bytearray, at: int) -> None:
+    def __init__(self, raw: bytes | bytearray, at: int, *, utf8: bool = False, utf8_only: bool = False) -> None:
+        """utf8: mailbox names come in UTF-8; utf8_only: so does everything else (UTF8=ACCEPT)."""
+        self.utf8 = utf8
+        self.utf8_only = utf8_only
         self.raw = raw
         self.at = at
         self.depth = 0
@@ -120,7 +123,7 @@ class Args:
         return text
 
     def mailbox(self) -> str:
-        return canonical(_name(self.astring()))
+        return canonical(_name(self.astring(), self.utf8))
 
     def number(self) -> int:
         value = int(self.take(_NUMBER, "a number")[0])
@@ -128,9 +131,9 @@ class Args:
             raise Bad("number too big")
         return value
 
-    def modseq(self) -> int:
-        """mod-sequence-valzer: RFC 7162 §7"""
-        value = int(self.take(_NUMBER, "a mod-sequence")[0])
+    def number64(self) -> int:
+        """number64 of RFC 9051 §9, and mod-sequence-valzer of RFC 7162 §7"""
+        value = int(self.take(_NUMBER, "a number")[0])
         if value >= 1 << 63:
             raise Bad("number too big")
         return value
@@ -189,7 +192,7 @@ class Args:
     def pattern(self) -> str:
         """list-mailbox"""
         text = self.string()
-        return _name(bytes(self.take(_LIST_MAILBOX, "a mailbox pattern")[0]) if text is None else text)
+        return _name(bytes(self.take(_LIST_MAILBOX, "a mailbox pattern")[0]) if text is None else text, self.utf8)
 
 
 def canonical(name: str) -> str:
@@ -220,8 +223,8 @@ def _pairs(text: bytes) -> Pairs:
     return tuple(out)
 
 
-def _name(octets: bytes) -> str:
+def _name(octets: bytes, utf8: bool) -> str:
     try:
-        return utf7.decode(octets)
+        return utf7.decode_utf8(octets) if utf8 else utf7.decode(octets)
     except ValueError:
-        raise Bad("the mailbox name is not modified UTF-7") from None
+        raise Bad("the mailbox name is not UTF-8" if utf8 else "the mailbox name is not modified UTF-7") from None

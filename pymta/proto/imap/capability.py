@@ -25,6 +25,7 @@ class Capability:
 BASE = "IMAP4rev1"                                      # cannot be switched off
 
 CAPABILITIES: tuple[Capability, ...] = (
+    Capability("IMAP4rev2", "RFC 9051", needs=("ENABLE", "ESEARCH", "SEARCHRES", "BINARY", "LIST-EXTENDED", "STATUS=SIZE"), enable=True, early=True),
     Capability("LITERAL+", "RFC 7888"),
     Capability("LITERAL-", "RFC 7888", early=True),      # one or the other: see announced
     Capability("SASL-IR", "RFC 4959", early=True),
@@ -64,6 +65,7 @@ CAPABILITIES: tuple[Capability, ...] = (
     Capability("OBJECTID", "RFC 8474"),
     Capability("QUOTA", "RFC 9208"),
     Capability("QUOTA=RES-STORAGE", "RFC 9208", needs=("QUOTA",)),
+    Capability("UTF8=ACCEPT", "RFC 9755", needs=("ENABLE",), enable=True),
     Capability("COMPRESS=DEFLATE", "RFC 4978"),
     Capability("SORT", "RFC 5256"),
     Capability("SORT=DISPLAY", "RFC 5957", needs=("SORT",)),

@@ -5,6 +5,7 @@ from typing import Any, Callable
 
 from pymta.message import mime, preview, structure
 from pymta.proto.imap import binary, objectid
+from pymta.proto.imap.asciiform import ascii_form
 from pymta.proto.imap.fetchitem import FetchItem
 from pymta.proto.imap.response import date_time
 
@@ -66,8 +67,8 @@ _HEADER_OCTETS = 1 << 13                                 # enough for most heade
 Say = Callable[[Source, bytes], bytes]                  # (message, its flags as bytes) -> what the reply says
 
 
-def plan(items: tuple[FetchItem, ...], *, uid: bool, flags: bool, modseq: bool = False) -> list[Say]:
-    """What to say, in order.  uid, flags, modseq: whether to say these even if not asked."""
+def plan(items: tuple[FetchItem, ...], *, uid: bool, flags: bool, modseq: bool = False, utf8: bool = False) -> list[Say]:
+    """What to say, in order.  uid, flags, modseq: whether to say these even if not asked; utf8: whether header fields go as they stand."""
     out: list[Say] = []
     kinds = {item.kind for item in items}
     if uid and "UID" not in kinds:
@@ -77,7 +78,8 @@ def plan(items: tuple[FetchItem, ...], *, uid: bool, flags: bool, modseq: bool =
     if modseq and "MODSEQ" not in kinds:
         out.append(_SIMPLE["MODSEQ"])
     for item in dict.fromkeys(items):
-        out.append(_SIMPLE.get(item.kind) or _OF_ITEM[item.kind](item))
+        say = _SIMPLE.get(item.kind) or _OF_ITEM[item.kind](item)
+        out.append(_in_ascii(say) if item.kind in ("ENVELOPE", "BODY", "BODYSTRUCTURE") and not utf8 else say)
     return out
 
 
@@ -150,6 +152,10 @@ def _bodystructure(source: Source, flags: bytes) -> bytes:
     if source.entry is not None:
         return b"BODYSTRUCTURE " + source.entry.bodystructure
     return b"BODYSTRUCTURE " + structure.body(source.root, extended=True)
+
+
+def _in_ascii(say: Say) -> Say:
+    return lambda source, flags: ascii_form(say(source, flags))
 
 
 def _threadid(source: Source, flags: bytes) -> bytes:

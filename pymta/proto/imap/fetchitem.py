@@ -98,7 +98,7 @@ def _modifiers(args: Args) -> tuple[int | None, bool, Partial | None]:
             raise Bad("no such modifier")
         if word != b"VANISHED":
             args.space()
-        found[word] = True if word == b"VANISHED" else partial(args) if word == b"PARTIAL" else args.modseq()
+        found[word] = True if word == b"VANISHED" else partial(args) if word == b"PARTIAL" else args.number64()
     if not args.list(one) or b"VANISHED" in found and b"CHANGEDSINCE" not in found:
         raise Bad("no such modifier")
     return found.get(b"CHANGEDSINCE"), b"VANISHED" in found, found.get(b"PARTIAL")

@@ -44,14 +44,14 @@ class Command:
         return f"Command({self.tag!r}, {self.verb!r}, {self.uid!r}, {'...' if self.verb == b'LOGIN' else repr(self.args)})"
 
 
-def parse(raw: bytes | bytearray) -> Command:
-    """raises BadCommand."""
+def parse(raw: bytes | bytearray, *, utf8: bool = False, utf8_only: bool = False) -> Command:
+    """utf8, utf8_only: see Args.  Raises BadCommand."""
     head = _HEAD(raw)
     if head is None:
         word = _TAG(raw)
         raise BadCommand(bytes(word[0]) if word else b"*", "a tag and a command, please")
     tag, verb = bytes(head[1]), bytes(head[2]).upper()
-    args = Args(raw, head.end())
+    args = Args(raw, head.end(), utf8=utf8, utf8_only=utf8_only)
     uid = False
     try:
         if verb == b"UID":
@@ -145,7 +145,7 @@ def _store(args: Args, uid: bool) -> tuple:
         if args.atom().upper() != b"UNCHANGEDSINCE":
             raise Bad("no such modifier")
         args.space()
-        unchanged = args.modseq()
+        unchanged = args.number64()
         args.need(b")")
         args.space()
     word = bytes(args.take(_STORE, "FLAGS")[0]).upper()

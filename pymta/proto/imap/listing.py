@@ -15,11 +15,14 @@ _WILDCARDS = re.compile(r"[*%]{2,}")
 
 @dataclass(frozen=True, slots=True)
 class Mailboxes:
-    """What there is: names that exist, names subscribed to, and the special use of one (or None)."""
+    """What there is: names that exist, names subscribed to, and the special use of one (or None).
+    rev2, utf8: how the client is spoken to."""
 
     names: tuple[str, ...]
     subscribed: tuple[str, ...]
     special_use: Callable[[str], str | None]
+    rev2: bool = False
+    utf8: bool = False
 
 
 def matches(pattern: str, name: str) -> bool:
@@ -83,7 +86,7 @@ def lsub(all_of: Mailboxes, reference: str, pattern: str) -> list[bytes]:
     subscribed = set(all_of.subscribed)
     for name in sorted(subscribed | (with_parents(subscribed) if "%" in pattern else set()), key=_order):
         if matches(pattern, name):
-            out.append(b'* LSUB (%b) "%b" %b\r\n' % (b"" if name in subscribed else b"\\Noselect", SEPARATOR.encode(), mailbox(name)))
+            out.append(b'* LSUB (%b) "%b" %b\r\n' % (b"" if name in subscribed else b"\\Noselect", SEPARATOR.encode(), mailbox(name, all_of.utf8)))
     return out
 
 
@@ -104,7 +107,7 @@ def list_(all_of: Mailboxes, reference: str, patterns: tuple[str, ...], selectio
             continue
         attributes = []
         if name not in exists:
-            attributes.append("\\NonExistent" if selection or returns else "\\Noselect")
+            attributes.append("\\NonExistent" if selection or returns or all_of.rev2 else "\\Noselect")
         if (selection or returns) and name in subscribed and (b"SUBSCRIBED" in returns or b"SUBSCRIBED" in selection):
             attributes.append("\\Subscribed")
         attributes.append("\\HasChildren" if name in have_children else "\\HasNoChildren")
@@ -117,7 +120,7 @@ def list_(all_of: Mailboxes, reference: str, patterns: tuple[str, ...], selectio
         elif name not in candidates:
             continue
         out.append((name, name in exists, b'* LIST (%b) "%b" %b%b\r\n' % (
-            " ".join(attributes).encode("ascii"), SEPARATOR.encode(), mailbox(name), extra)))
+            " ".join(attributes).encode("ascii"), SEPARATOR.encode(), mailbox(name, all_of.utf8), extra)))
     return out
 
 

@@ -19,14 +19,14 @@ def select(session: Session, command: Command) -> Running:
         return b"BAD Say ENABLE QRESYNC first"
     if known and known[3] and session.uid_only:
         return UID_REQUIRED
-    if session.qresync and session.view is not None:
+    if (session.qresync or session.rev2) and session.view is not None:
         yield b"* OK [CLOSED] The mailbox before is closed\r\n"
     session.leave()                                   # also where the next one cannot be opened
     read_only = command.verb == b"EXAMINE"
     folder = yield Job(lambda: session.store.open(name))
     highest = yield from _highest(session, folder)
     try:
-        view = View(name, folder, session, read_only=read_only, wake=session.wake)
+        view = View(name, folder, session, read_only=read_only, wake=session.wake, rev2=session.rev2)
     except BaseException:
         session.store.close(folder)
         raise
@@ -36,9 +36,13 @@ def select(session: Session, command: Command) -> Running:
     if condstore or session.condstore:
         session.enable_condstore()
     yield flags_and_permanent(view.keywords, read_only)
-    yield b"* %d EXISTS\r\n* %d RECENT\r\n" % (len(view.messages), len(view.recent))
+    yield b"* %d EXISTS\r\n" % len(view.messages)
+    if session.rev2:
+        yield (yield from _listed(session, name))       # RFC 9051 §6.3.2
+    else:
+        yield b"* %d RECENT\r\n" % len(view.recent)
     for position, message in enumerate(view.messages):
-        if "\\Seen" not in message.flags and not view.uid_only:
+        if "\\Seen" not in message.flags and not view.uid_only and not session.rev2:
             yield b"* OK [UNSEEN %d] The first unseen message\r\n" % (position + 1)
             break
     yield (b"* OK [UIDVALIDITY %d] UIDs valid\r\n* OK [UIDNEXT %d] The next UID\r\n"
@@ -102,6 +106,8 @@ def rename(session: Session, command: Command) -> Running:
         before = view.folder
         view.move_to(name, (yield Job(lambda: session.store.open(name))))
         session.store.close(before)
+    if session.rev2 and new != old:
+        yield (yield from _listed(session, new, was=old))       # RFC 9051 §6.3.9.7
     return b"OK Renamed"
 
 
@@ -111,9 +117,18 @@ def subscribe(session: Session, command: Command) -> Running:
     return b"OK Done"
 
 
+def _listed(session: Session, name: str, was: str = "") -> Generator[Any, Any, bytes]:
+    """The LIST reply of one mailbox.  was: the name it had before."""
+    all_of = yield Job(lambda: _mailboxes(session))
+    lines = [line for found, _, line in listing.list_(all_of, "", (name,), frozenset(), frozenset()) if found == name]
+    line: bytes = lines[0] if lines else b""
+    return line.replace(b"\r\n", b' ("OLDNAME" (%b))\r\n' % mailbox(was, session.utf8)) if was else line
+
+
 def _mailboxes(session: Session) -> listing.Mailboxes:
     names = session.store.list()
-    return listing.Mailboxes(tuple(names), tuple(session.store.subscriptions()), session.store.special_uses(names).get)
+    return listing.Mailboxes(tuple(names), tuple(session.store.subscriptions()), session.store.special_uses(names).get,
+                             rev2=session.rev2, utf8=session.utf8)
 
 
 def list_(session: Session, command: Command) -> Running:
@@ -124,7 +139,7 @@ def list_(session: Session, command: Command) -> Running:
         if can_select and (items or entries):
             try:
                 if entries:
-                    yield on_metadata.line(name, (yield from on_metadata.values(session, name, entries, 0)))
+                    yield on_metadata.line(name, (yield from on_metadata.values(session, name, entries, 0)), session.utf8)
                 if items:
                     yield (yield from _status_line(session, name, items))
             except Exception as error:              # one mailbox that cannot be read does not end the list
@@ -169,7 +184,7 @@ def _status_line(session: Session, name: str, items: tuple[bytes, ...]) -> Runni
     said = {item: b"%d" % value for item, value in values.items()}
     said[b"MAILBOXID"] = b"(%b)" % objectid.mailbox(guid, values[b"UIDVALIDITY"])
     pairs = b" ".join([b"%b %b" % (item, said[item]) for item in dict.fromkeys(items)])
-    return b"* STATUS %b (%b)\r\n" % (mailbox(name), pairs)
+    return b"* STATUS %b (%b)\r\n" % (mailbox(name, session.utf8), pairs)
 
 
 def _highest_of(session: Session, name: str) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Generator
 
 from pymta.message.transfer import UnknownEncoding
+from pymta.proto.imap import asciiform
 from pymta.proto.imap import fetch as fetching
 from pymta.proto.imap import rows
 from pymta.proto.imap.fetchitem import FetchItem
@@ -68,6 +69,8 @@ def fetched(session: Session, view: View, positions: list[int], items: tuple[Fet
     uid = uid and not view.uid_only                     # then it stands in front of each reply
     if fetching.wants_entry(items):
         describing = yield Job(lambda: view.folder.describing([view.messages[position] for position in positions]))
+        if not session.utf8:
+            describing = asciiform.Describing(describing)
         try:
             return (yield from _fetch(session, view, positions, items, uid, describing))
         finally:
@@ -82,8 +85,8 @@ def _fetch(session: Session, view: View, positions: list[int], items: tuple[Fetc
     if fetching.is_row(items):
         return (yield from _fetch_rows(view, positions, fetching.row_plan(items, uid=uid, word=view.fetch_word), describing))
     marks_seen = not view.read_only and any(item.seen for item in items)
-    plan = fetching.plan(items, uid=uid, flags=False)
-    plan_seen = fetching.plan(items, uid=uid or session.qresync and not view.uid_only, flags=True, modseq=session.condstore)      # for messages that become \Seen by being fetched
+    plan = fetching.plan(items, uid=uid, flags=False, utf8=session.utf8)
+    plan_seen = fetching.plan(items, uid=uid or session.qresync and not view.uid_only, flags=True, modseq=session.condstore, utf8=session.utf8)      # for messages that become \Seen by being fetched
     reads_all = fetching.reads_all(items)
     messages = view.messages                        # no EXPUNGE is told meanwhile: the numbers stand
     said: list[bytes] = []

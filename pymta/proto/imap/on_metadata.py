@@ -23,7 +23,7 @@ def get(session: Session, command: Command) -> Running:
     too_big = [len(value) for value in found.values() if value is not None and biggest is not None and len(value) > biggest]
     shown = {entry: value for entry, value in found.items() if biggest is None or value is None or len(value) <= biggest}
     if shown:
-        yield line(name, shown)
+        yield line(name, shown, session.utf8)
     return b"OK [METADATA LONGENTRIES %d] Done" % max(too_big) if too_big else b"OK Done"
 
 
@@ -42,9 +42,9 @@ def values(session: Session, name: str, wanted: tuple[str, ...], depth: int) -> 
     return out
 
 
-def line(name: str, found: dict[str, bytes | None]) -> bytes:
+def line(name: str, found: dict[str, bytes | None], utf8: bool) -> bytes:
     pairs = b" ".join([string(entry.encode("ascii")) + b" " + _value(value) for entry, value in found.items()])
-    return b"* METADATA %b (%b)\r\n" % (mailbox(name), pairs)
+    return b"* METADATA %b (%b)\r\n" % (mailbox(name, utf8), pairs)
 
 
 def _value(value: bytes | None) -> bytes:

@@ -40,7 +40,7 @@ def esearch(session: Session, command: Command) -> Running:
         meant = [view.messages[position] for position in options.meant(found)]
         if options.saves:
             view.saved = frozenset([message.uid for message in meant])
-        yield _said(command, view, options, found, asks_modseq(key))
+        yield _said(session, command, view, options, found, asks_modseq(key))
     for name in names:
         try:
             yield (yield from _elsewhere(session, command, name, options, known, key, said))
@@ -64,7 +64,7 @@ def _elsewhere(session: Session, command: Command, name: str, options: results.O
         view = View(name, folder, session, read_only=True, wake=_nothing)
         try:
             found = yield from found_in(session, view, known, _by_uid(key, view), said)
-            return _said(command, view, options, found, asks_modseq(key))
+            return _said(session, command, view, options, found, asks_modseq(key))
         finally:
             view.close()
     finally:
@@ -75,13 +75,13 @@ def _nothing() -> None:
     """What happens there meanwhile is not told."""
 
 
-def _said(command: Command, view: View, options: results.Options, found: list[int], modseq: bool) -> bytes:
+def _said(session: Session, command: Command, view: View, options: results.Options, found: list[int], modseq: bool) -> bytes:
     """The ESEARCH reply, where anything was found.  RFC 7377 §2.1"""
     if not found or options.is_silent:
         return b""
     messages = view.messages
     highest = results.highest(view.folder, [messages[position] for position in options.meant(found)]) if modseq else 0
-    where = b" MAILBOX %b UIDVALIDITY %d" % (mailbox(view.name), view.folder.uidvalidity)
+    where = b" MAILBOX %b UIDVALIDITY %d" % (mailbox(view.name, session.utf8), view.folder.uidvalidity)
     return results.esearch(command.tag, options, [messages[position].uid for position in found], uid=True, modseq=highest, where=where)
 
 

@@ -29,7 +29,7 @@ def get_root(session: Session, command: Command) -> Running:
     """The mailbox need not exist: RFC 9208 §4.1.2"""
     name = command.args[0]
     quota = yield Job(lambda: session.store.quota(name))
-    yield b"* QUOTAROOT %b%b\r\n" % (mailbox(name), b' ""' if quota else b"")
+    yield b"* QUOTAROOT %b%b\r\n" % (mailbox(name, session.utf8), b' ""' if quota else b"")
     if quota:
         yield _line(quota)
     return b"OK Done"

@@ -24,6 +24,8 @@ _TEXTS = {b"SUBJECT": "subject", b"FROM": "from_", b"TO": "to", b"CC": "cc", b"D
 
 def search(session: Session, command: Command) -> Running:
     options, known, key = command.args
+    if session.rev2 and options is None:                # RFC 9051 §6.4.4
+        options = results.Options(frozenset((b"ALL",)))
     view = _view(session)
     said = progress.of(session, command.tag, looks(key))
     found = yield from keeping(view, options, found_in(session, view, known, key, said))

@@ -46,6 +46,10 @@ def enable(session: Session, command: Command) -> Running:
     yield b"* ENABLED%b\r\n" % b"".join([b" " + name for name in enabled])
     if b"UIDONLY" in enabled:
         session.enable_uid_only()
+    if b"IMAP4rev2" in enabled:
+        session.enable_rev2()
+    if b"UTF8=ACCEPT" in enabled:
+        session.enable_utf8()
     if b"CONDSTORE" in enabled or b"QRESYNC" in enabled:
         first = not session.condstore
         session.enable_condstore(qresync=b"QRESYNC" in enabled)

@@ -30,9 +30,12 @@ def flags_and_permanent(keywords: Iterable[str], read_only: bool) -> bytes:
     return b"* FLAGS (%b)\r\n* OK [PERMANENTFLAGS (%b)] Flags that last\r\n" % (names, permanent)
 
 
-def mailbox(name: str) -> bytes:
-    """A mailbox name as a string."""
-    return string(utf7.encode(name))
+def mailbox(name: str, utf8: bool = False) -> bytes:
+    """A mailbox name as a string; utf8: whether the client takes it as it is."""
+    if not utf8 or name.isascii():
+        return string(name.encode("ascii") if utf8 else utf7.encode(name))
+    octets = utf7.encode_utf8(name)
+    return b'"%b"' % octets.replace(b"\\", b"\\\\").replace(b'"', b'\\"') if name.isprintable() else string(octets)
 
 
 def date_time(seconds: float) -> bytes:

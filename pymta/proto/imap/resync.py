@@ -21,7 +21,7 @@ def qresync(args: Args) -> tuple[int, int, Pairs | None, Match | None]:
     args.need(b"(")
     uidvalidity = args.number()
     args.space()
-    modseq = args.modseq()
+    modseq = args.number64()
     known = match = None
     while not args.mark(b")"):
         args.space()

@@ -21,6 +21,8 @@ def search(args: Args) -> tuple:
     args.space()
     options = results.options(args)
     if bytes(args.raw[args.at:args.at + 8]).upper() == b"CHARSET ":
+        if args.utf8_only:                              # RFC 9755 §3
+            raise Bad("no character set is said after ENABLE UTF8=ACCEPT")
         args.at += 7
         args.space()
         return (options, *_keys_in_charset(args))
@@ -133,7 +135,7 @@ def _key(args: Args, charset: str) -> tuple:
                     if args.atom().upper() not in (b"PRIV", b"SHARED", b"ALL"):
                         raise Bad("no such type of a flag")
                     args.space()
-                return "MODSEQ", args.modseq()
+                return "MODSEQ", args.number64()
             case b"SAVEDATESUPPORTED":                  # RFC 8514 §4.3: in all mailboxes
                 return ("ALL",)
             case b"EMAILID" | b"THREADID":              # RFC 8474 §6
@@ -149,7 +151,7 @@ def _key(args: Args, charset: str) -> tuple:
                 return "HEADER", name, _text(args, charset)
             case b"LARGER" | b"SMALLER" | b"YOUNGER" | b"OLDER":
                 args.space()
-                return word.decode(), args.number()
+                return word.decode(), args.number64()
             case b"NOT":
                 args.space()
                 return "NOT", _key(args, charset)

@@ -44,6 +44,8 @@ class Session:
         self.identify(client_id or {})
         self.condstore = self.qresync = False           # RFC 7162
         self.uid_only = False                           # RFC 9586
+        self.rev2 = False                               # RFC 9051
+        self.utf8 = self.utf8_only = False              # RFC 9051 §5.1: names in UTF-8; RFC 6855: all that is said
         self.notify: Notify | None = None               # RFC 5465
         self._woken = False                             # there may be something to tell because of NOTIFY
         self.is_idle = False                            # between IDLE and DONE
@@ -96,6 +98,16 @@ class Session:
     def failed(self, error: BaseException) -> None:
         """What a Job raised."""
         self._error, self._job = error, False
+
+    def enable_rev2(self) -> None:
+        """From here on the client is spoken to as RFC 9051 has it."""
+        self.rev2 = self.utf8 = True
+        if self.view is not None:
+            self.view.forget_recent()
+
+    def enable_utf8(self) -> None:
+        """From here on everything is UTF-8, both ways."""
+        self.utf8 = self.utf8_only = True
 
     def identify(self, client_id: dict[bytes, bytes]) -> None:
         """Who the client says it is, and so what it is not offered."""
@@ -211,7 +223,7 @@ class Session:
                                       else b"BAD [TOOBIG] A literal is too big"))
         elif isinstance(unit, (bytes, bytearray)):
             try:
-                self._begin(grammar.parse(unit))
+                self._begin(grammar.parse(unit, utf8=self.utf8, utf8_only=self.utf8_only))
             except BadCommand as error:
                 self._bad(error.tag, str(error).encode("ascii", "replace"))
         return True

@@ -1,4 +1,4 @@
-"""utf7: mailbox names on the wire: modified UTF-7.                                           RFC 3501 §5.1.3
+"""utf7: mailbox names on the wire: modified UTF-7, or UTF-8 once that is agreed on.      RFC 3501 §5.1.3, RFC 6855 §3, RFC 9051 §5.1
 
 encode and decode are inverse for every name that has a proper form.  A client's name that is not in it (raw UTF-8, a stray "&")
 is refused rather than guessed at, but for plain 8-bit UTF-8, which some clients send and which can mean only one thing.
@@ -56,3 +56,18 @@ def _unshift(base64: bytes) -> str:
     if _STRAY(text):
         raise ValueError("not modified UTF-7")
     return text
+
+
+# The octets of a folder's name that are no text (U+DC80-DCFF) cannot be said in UTF-8: they stand in a private place meanwhile.
+_ASIDE = {0xDC00 + octet: 0xF700 + octet for octet in range(0x80, 0x100)}
+_BACK = {aside: octet for octet, aside in _ASIDE.items()}
+
+
+def encode_utf8(name: str) -> bytes:
+    """Text as UTF-8."""
+    return name.translate(_ASIDE).encode("utf-8", "replace")
+
+
+def decode_utf8(name: bytes) -> str:
+    """UTF-8 as text.  Raises ValueError."""
+    return name.decode("utf-8").translate(_BACK)

@@ -39,12 +39,13 @@ class View:
     """folder: what the store opened; owner: what marks changes of this session; read_only: EXAMINE; wake: called, in
     whatever thread, when there is something to tell."""
 
-    def __init__(self, name: str, folder: Any, owner: object, *, read_only: bool, wake: Callable[[], None]) -> None:
+    def __init__(self, name: str, folder: Any, owner: object, *, read_only: bool, wake: Callable[[], None], rev2: bool = False) -> None:
         self.name = name
         self.folder = folder
         self.owner = owner
         self.read_only = read_only
         self.wake = wake
+        self.rev2 = rev2                                # nothing is \\Recent: RFC 9051 §2.3.2
         self.condstore = self.qresync = False           # RFC 7162: tell mod-sequences; tell UIDs that vanished instead of numbers
         self.uid_only = False                           # RFC 9586: no message has a number, only its UID
         self.wanted = ALL_WANTED
@@ -86,9 +87,17 @@ class View:
     def claim_recent(self) -> None:
         """What nobody has seen yet is \\Recent for us; only a read-write session takes it from the others."""
         if self.read_only:
-            self.recent.update(message.uid for message in self.messages if message.new)
+            found = [message.uid for message in self.messages if message.new]
         else:
-            self.recent.update(self.folder.claim_recent(self.owner))
+            found = self.folder.claim_recent(self.owner)
+        if not self.rev2:
+            self.recent.update(found)
+
+    def forget_recent(self) -> None:
+        """The client has said that it is of a kind that knows no \\Recent."""
+        self.rev2 = True
+        self.recent.clear()
+        self._recent_told = 0
 
     # ---- numbers ------------------------------------------------------------------------------------------------------
     def indexes(self, pairs: Pairs, uid: bool) -> list[int]:
