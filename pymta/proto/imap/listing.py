@@ -132,8 +132,8 @@ def news(all_of: Mailboxes, name: str, old: str | None) -> bytes:
     attributes.append("\\HasChildren" if name in with_parents(all_of.names) else "\\HasNoChildren")
     if name in all_of.names and (use := all_of.special_use(name)):
         attributes.append(use)
-    extra = b' ("OLDNAME" (%b))' % mailbox(old) if old else b""
-    return b'* LIST (%b) "%b" %b%b\r\n' % (" ".join(attributes).encode("ascii"), SEPARATOR.encode(), mailbox(name), extra)
+    extra = b' ("OLDNAME" (%b))' % mailbox(old, all_of.utf8) if old else b""
+    return b'* LIST (%b) "%b" %b%b\r\n' % (" ".join(attributes).encode("ascii"), SEPARATOR.encode(), mailbox(name, all_of.utf8), extra)
 
 
 def _chosen(all_of: Mailboxes, exists: set[str], subscribed: set[str], selection: frozenset[bytes]) -> set[str]:

@@ -107,7 +107,7 @@ def rename(session: Session, command: Command) -> Running:
         view.move_to(name, (yield Job(lambda: session.store.open(name))))
         session.store.close(before)
     if session.rev2 and new != old:
-        yield (yield from _listed(session, new, was=old))       # RFC 9051 §6.3.9.7
+        yield listing.news((yield Job(lambda: _mailboxes(session))), new, old)       # RFC 9051 §6.3.9.7
     return b"OK Renamed"
 
 
@@ -117,12 +117,10 @@ def subscribe(session: Session, command: Command) -> Running:
     return b"OK Done"
 
 
-def _listed(session: Session, name: str, was: str = "") -> Generator[Any, Any, bytes]:
-    """The LIST reply of one mailbox.  was: the name it had before."""
+def _listed(session: Session, name: str) -> Generator[Any, Any, bytes]:
+    """The LIST reply of one mailbox."""
     all_of = yield Job(lambda: _mailboxes(session))
-    lines = [line for found, _, line in listing.list_(all_of, "", (name,), frozenset(), frozenset()) if found == name]
-    line: bytes = lines[0] if lines else b""
-    return line.replace(b"\r\n", b' ("OLDNAME" (%b))\r\n' % mailbox(was, session.utf8)) if was else line
+    return b"".join([line for found, _, line in listing.list_(all_of, "", (name,), frozenset(), frozenset()) if found == name])
 
 
 def _mailboxes(session: Session) -> listing.Mailboxes:

@@ -138,7 +138,7 @@ def _status_line(session: Session, asked: Notify, name: str, *, first: bool = Fa
         said += b" UNSEEN %d" % status.unseen
     if modseq:
         said += b" HIGHESTMODSEQ %d" % modseq
-    return b"* STATUS %b (%b)\r\n" % (mailbox(name), said)
+    return b"* STATUS %b (%b)\r\n" % (mailbox(name, session.utf8), said)
 
 
 def _tell_tree(session: Session, asked: Notify) -> Generator[Any, Any, None]:
@@ -154,7 +154,7 @@ def _tell_tree(session: Session, asked: Notify) -> Generator[Any, Any, None]:
             box.told = told.get(name)
             asked.stirred[name] = None
     uses = yield Job(lambda: session.store.special_uses(now.mailboxes))
-    all_of = listing.Mailboxes(tuple(now.mailboxes), tuple(now.subscribed), uses.get)
+    all_of = listing.Mailboxes(tuple(now.mailboxes), tuple(now.subscribed), uses.get, rev2=session.rev2, utf8=session.utf8)
     subscribed = before.subscribed | now.subscribed
     for name, old in affected(before, now, moved):
         events = asked.events(name, subscribed) | (asked.events(old, subscribed) if old else frozenset())
