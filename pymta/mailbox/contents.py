@@ -107,7 +107,8 @@ class Contents:
     def take_known(self, changes: Changes) -> None:
         """Files to which somebody else gave a UID."""
         uids = self.folder.uidlist.list.uids if self.folder.uidlist.list else {}
-        self.arrive(sorted([(uids[base], base) for base in self.unknown if uids.get(base, 0) > self.top]), changes)
+        if uids:
+            self.arrive(sorted([(uids[base], base) for base in self.unknown if uids.get(base, 0) > self.top]), changes)
 
     # ---- one step -----------------------------------------------------------------------------------------------------
     def place(self, message: Message, place: Place, changes: Changes) -> None:

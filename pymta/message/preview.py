@@ -22,6 +22,7 @@ _PARTS_MAX = 1000
 _STEPS_OCTETS = (1 << 10, 1 << 13, OCTETS_MAX)          # the first is enough of plain text as a rule, the second of HTML
 
 _INVISIBLE = dict.fromkeys((0xAD, 0x34F, *range(0x200B, 0x2010), *range(0x202A, 0x202F), *range(0x2060, 0x2070), 0xFEFF))
+_JOINER = "\u034f"
 _CONTROL = dict.fromkeys((*range(0x20), *range(0x7F, 0xA0)), " ")
 _TRANSLATED = _CONTROL | _INVISIBLE
 
@@ -74,7 +75,7 @@ def _said(data: bytes, part: Part, end: int, whole: bool) -> str:
     own: list[str] = []
     count = 0
     for is_quoted, piece in (_of_html if part.subtype == b"html" else _of_plain)(text):
-        if not piece.isascii() or not piece.isprintable():
+        if not piece.isprintable() or _JOINER in piece:     # all others that are not seen are not printable
             piece = piece.translate(_TRANSLATED)
         (quoted if is_quoted else own).append(piece)
         count += 0 if is_quoted else len(" ".join(piece.split()))
