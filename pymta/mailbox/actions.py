@@ -1,135 +1,33 @@
-"""actions: what sessions do to the messages of a folder: store, copy, move, expunge.  Flags: see flags.
+"""actions: what sessions do to the messages of a folder: copy, move, expunge.  New messages: see storing; flags: see flags.
 
 Each takes the folder's mutex and Dovecot's lock, looks at the disk, acts, makes durable what must be, and tells the listeners.
-When something fails in the middle of append or copy, what was made is taken away again; no UID of it was told.
+When something fails in the middle of a copy, what was made is taken away again; no UID of it was told.
 """
 from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Callable, Iterable, Sequence
-from typing import TYPE_CHECKING, TypeVar
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING
 
-from pymta import durable, log
+from pymta import durable
 from pymta.formats import maildir, maildirsize, uidlist
-from pymta.mailbox.acting import chosen, each, locked, many, path_of, rename, vanishing
+from pymta.mailbox.acting import chosen, each, locked, many, path_of, rename
 from pymta.mailbox.flags import letters_for, overflow_value
 from pymta.mailbox.looking import settle_locked
 from pymta.mailbox.message import LIMBO, Changes, Gone, Message
-from pymta.mailbox.scanner import CUR, NEW, Place
-from pymta.mailbox.tidying import compress_uidlist, make_room
+from pymta.mailbox.scanner import Place
+from pymta.mailbox.storing import place_for, publish, undo, with_room, write
+from pymta.mailbox.tidying import compress_uidlist
 
 if TYPE_CHECKING:
     from pymta.mailbox.folder import Folder
 
-T = TypeVar("T")
 
-
-# ---- storing ----------------------------------------------------------------------------------------------------------
-def _place_for(letters: set[int]) -> Place:
-    """Where a new message goes: one without flags to new/ (it is \\Recent to somebody then), as Dovecot does."""
-    return (CUR, b":2,%s" % maildir.sorted_letters(letters)) if letters else (NEW, b"")
-
-
-def _publish(folder: Folder, made: list[tuple[bytes, Place]], keys: dict[bytes, bytes],
-             changes: Changes) -> list[int]:
-    """UIDs for files that have just been put in place: names durable, UIDs durable.  On an error nothing of it stays.
-
-    Both syncs come after both writes: most file systems put them on disk as one then."""
-    try:
-        for base, place in made:
-            folder.scanner.added(base, place)
-        settle_locked(folder, changes, [base for base, _ in made], keys)
-        folder.uidlist.sync()
-        durable.sync_dirs(os.path.dirname(path_of(folder, base, place)) for base, place in made)
-    except BaseException:
-        folder.contents.drop([message for message in changes.arrived if message.base in {base for base, _ in made}], Changes())
-        for base, place in made:
-            folder.scanner.renamed(base, place, None)
-        _undo(path_of(folder, base, place) for base, place in made)
-        raise
-    folder.finish(changes)
-    uids = {message.base: message.uid for message in changes.arrived}
-    return [uids[base] for base, _ in made]
-
-
-def _undo(paths: Iterable[bytes]) -> None:
-    for path in paths:
-        try:
-            durable.unlink_if_there(path)
-        except OSError:
-            pass
-
-
-def append_all(folder: Folder, messages: Sequence[tuple[bytes, Iterable[str], float | None]], by: object = None) -> list[int]:
-    """(data with LF, flags, internal date or None for now) each."""
-    with vanishing(folder):
-        return _with_room(lambda: _append_all(folder, messages, by), folder) if messages else []
-
-
-def _with_room(act: Callable[[], T], *folders: Folder) -> T:
-    """act; when the disk is full, once more after what waits in limbo has been removed."""
-    try:
-        return act()
-    except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT) or not any([make_room(folder) for folder in folders]):
-            raise
-        log.event("tidy", mailbox=folders[0].directory, why="the disk is full: limbo was emptied")
-        return act()
-
-
-def _append_all(folder: Folder, messages: Sequence[tuple[bytes, Iterable[str], float | None]], by: object) -> list[int]:
-    written: list[tuple[bytes, bytes]] = []             # (base, path in tmp)
-    made: list[tuple[bytes, Place]] = []
-    try:
-        for data, _, internaldate in messages:
-            base = maildir.new_base(len(data), maildir.vsize_of_data(data))
-            path = b"%s/tmp/%s" % (folder.directory, base)
-            written.append((base, path))
-            _write(path, data, internaldate)
-        with locked(folder):
-            keys: dict[bytes, bytes] = {}
-            try:
-                for (base, path), (_, flags, _) in zip(written, messages):
-                    letters, overflow = letters_for(folder, flags, make=True)
-                    if overflow:
-                        keys[base] = uidlist.with_key(b"", b"K", overflow_value(overflow))
-                    place = _place_for(letters)
-                    durable.rename(path, path_of(folder, base, place))
-                    made.append((base, place))
-            except BaseException:
-                _undo(path_of(folder, base, place) for base, place in made)
-                raise
-            uids = _publish(folder, made, keys, Changes(by=by))
-            if maildirsize.is_kept(folder.root):
-                maildirsize.add(folder.root, sum(len(data) for data, _, _ in messages), len(messages))
-            return uids
-    except BaseException:
-        _undo(path for _, path in written[len(made):])
-        raise
-
-
-def _write(path: bytes, data: bytes, internaldate: float | None) -> None:
-    """A file in tmp/, data and mtime durable."""
-    try:
-        file = durable.File(path)
-    except FileNotFoundError:                           # somebody removed tmp/
-        durable.mkdir(os.path.dirname(path))
-        file = durable.File(path)
-    try:
-        file.write(data)
-        if internaldate is not None:
-            os.utime(file.fd, (internaldate, internaldate))
-        file.sync()
-    except BaseException:
-        file.discard()
-        raise
-    file.close()
-
-
+# ---- copying -----------------------------------------------------------------------------------------------------------
 def copy(folder: Folder, uids: Iterable[int], target: Folder, by: object = None) -> list[tuple[int, int]]:
     numbers = list(uids)
-    return _with_room(lambda: _copy(folder, numbers, target, by), folder, target)
+    return with_room(lambda: _copy(folder, numbers, target, by), folder, target)
 
 
 def _copy(folder: Folder, uids: list[int], target: Folder, by: object) -> list[tuple[int, int]]:
@@ -139,7 +37,7 @@ def _copy(folder: Folder, uids: list[int], target: Folder, by: object) -> list[t
             return []
         with many(target, len(messages)):
             made, keys = _link_all(folder, messages, target)
-        new = _publish(target, made, keys, Changes(by=by))
+        new = publish(target, made, keys, Changes(by=by))
         if maildirsize.is_kept(target.root):
             maildirsize.add(target.root, sum(message.size for message in messages), len(messages))
         return list(zip((message.uid for message in messages), new))
@@ -165,7 +63,7 @@ def _link_all(folder: Folder, messages: list[Message], target: Folder) \
             for base, place in made:
                 durable.rename(_tmp(target, base), path_of(target, base, place))
     except BaseException:
-        _undo(path for base, place in made for path in (path_of(target, base, place), _tmp(target, base)))
+        undo(path for base, place in made for path in (path_of(target, base, place), _tmp(target, base)))
         raise
     return made, keys
 
@@ -178,7 +76,7 @@ def _named(message: Message, flags: tuple[set[int], list[str]]) -> tuple[bytes, 
     """(base, place, keys) a copy of message gets."""
     letters, overflow = flags
     base = maildir.new_base(message.size, message.known_vsize, message.emailid)
-    return base, _place_for(letters), uidlist.with_key(b"", b"K", overflow_value(overflow))
+    return base, place_for(letters), uidlist.with_key(b"", b"K", overflow_value(overflow))
 
 
 def _translated(folder: Folder, messages: list[Message], target: Folder) -> Callable[[Message], tuple[set[int], list[str]]]:
@@ -211,7 +109,7 @@ def _link(folder: Folder, message: Message, path: bytes) -> None:
                 raise
             data = folder.read(message.uid)
             temporary = os.path.join(os.path.dirname(os.path.dirname(path)), b"tmp", os.path.basename(path))
-            _write(temporary, data, message.internaldate)
+            write(temporary, data, message.internaldate)
             durable.rename(temporary, path)
             return
     raise Gone(f"{folder.name}: message {message.uid} is renamed faster than it can be found")

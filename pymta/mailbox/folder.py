@@ -11,7 +11,7 @@ import threading
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 
-from pymta import log
+from pymta import clock, log
 from pymta.formats import maildir, searchtext, uidlist
 from pymta.formats.keywords import KeywordsFile
 from pymta.formats.index import Entry
@@ -20,7 +20,7 @@ from pymta.index.files import IndexFiles
 from pymta.index.searching import Searching
 from pymta.index.textfile import TextFile
 from pymta.locks import FolderLock
-from pymta.mailbox import actions, looking, reading, replacing, tidying
+from pymta.mailbox import actions, looking, reading, replacing, storing, tidying
 from pymta.mailbox import flags as flags_of_messages
 from pymta.mailbox.changelog import ChangeLog, changed_since
 from pymta.mailbox.contents import Contents, count_letters
@@ -54,6 +54,8 @@ class Folder:
         self.vanished = False
         self.users = 0
         self.opening = 0                                # threads within MailStore.open
+        self.drafts: list[storing.Draft] = []           # written, and waiting for the mutex
+        self.closed_at = 0.0                            # when the last user went: clock.now()
         self.look_is_due = False                        # for attach()
         self.known_flags: dict[bytes, frozenset[str]] = {}  # what stands behind the base -> flags
         self.sizes_counted: dict[int, int] = {}        # UID -> octets with CRLF, not yet in the uidlist
@@ -270,11 +272,11 @@ class Folder:
 
     def append(self, data: bytes, flags: Iterable[str] = (), internaldate: float | None = None, by: object = None) -> int:
         """Store one message (LF line ends) and return its UID; file, name and UID are durable."""
-        return actions.append_all(self, [(data, flags, internaldate)], by)[0]
+        return storing.append_all(self, [(data, flags, internaldate)], by)[0]
 
     def append_all(self, messages: Sequence[tuple[bytes, Iterable[str], float | None]], by: object = None) -> list[int]:
         """Store several, all or none, with the directory and uidlist syncs of one."""
-        return actions.append_all(self, messages, by)
+        return storing.append_all(self, messages, by)
 
     def replace(self, uid: int, target: Folder, message: tuple[bytes, Iterable[str], float | None], by: object = None) -> int:
         """Store message in target (may be this folder), then take the one with this UID away.  The new UID.  Raises Gone."""
@@ -316,8 +318,8 @@ class Folder:
                 self.close()
                 raise
 
-    def close(self) -> None:
-        """For MailStore.close: the last user stops the watch, writes down what was counted and tidies."""
+    def close(self, *, stays_watched: bool = False) -> None:
+        """For MailStore.close: the last user writes down what was counted, tidies, and stops the watch unless stays_watched."""
         with self.mutex:
             self.users -= 1
             if self.users:
@@ -333,6 +335,14 @@ class Folder:
                 log.event("trouble", mailbox=self.directory, why=str(error))
             finally:
                 self.contents.forget_gone()
+                self.closed_at = clock.now()
+                if not stays_watched:
+                    self.scanner.stop_watching()
+
+    def rest(self) -> None:
+        """Watch no longer, unless somebody uses it again."""
+        with self.mutex:
+            if not self.users:
                 self.scanner.stop_watching()
 
     def forget(self) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 
-from pymta import log, watch
+from pymta import clock, log, watch
 from pymta.locks import FolderLock
 from pymta.mailbox import monitor
 from pymta.mailbox.counts import Status
@@ -19,10 +19,14 @@ from pymta.mailbox.scanner import Vanished
 SLOW_LOOK_S = 60.0
 _KEPT_FOLDERS = 64                                      # closed folders a process remembers
 _KEPT_MESSAGES = 400_000
+_WATCHED_CLOSED = 16                                    # of these, how many are watched on: whoever comes back soon finds only what is new
+_WATCHED_ON_S = 120.0                                   # for at least half as long
+_WATCHED_EVENTS = 2000                                  # so many changes are cheaper to list
 
 lock = threading.RLock()                                # around every use of folders
 folders: dict[bytes, Folder] = {}                       # by directory; those without users are oldest first
 statuses: dict[bytes, tuple[object, Status]] = {}       # by directory: (the stamp it had, what STATUS said)
+_attached = False                                       # whether somebody called attach
 
 
 def open_folder(root: bytes, directory: bytes, name: str) -> Folder:
@@ -50,14 +54,16 @@ def open_folder(root: bytes, directory: bytes, name: str) -> Folder:
 
 
 def close_folder(folder: Folder) -> None:
-    """Give it back.  The last one ends the watch."""
-    folder.close()
+    """Give it back.  The last one ends the watch; where a loop looks after such folders, not at once."""
+    folder.close(stays_watched=_attached and not folder.vanished)
     with lock:
         if folder.users == 0 and folders.get(folder.directory) is folder:
             folders[folder.directory] = folders.pop(folder.directory)
             if folder.vanished:
                 let_go(folder.directory)
-        _forget_old()
+        tired = _forget_old()
+    for one in tired:
+        one.rest()
 
 
 @contextmanager
@@ -88,12 +94,17 @@ def let_go(directory: bytes) -> None:
 
 def forget_all() -> None:
     """Know as little as a process that has just begun (for tests)."""
+    global _attached
+    _attached = False
     folders.clear()
     statuses.clear()
 
 
-def _forget_old() -> None:
+def _forget_old() -> list[Folder]:
+    """Forget those that were closed long ago; of the others, those that need not be watched on.  Wants lock, and must not wait for a
+    folder's mutex: who has that may wait for lock."""
     idle = [folder for folder in folders.values() if not folder.users and not folder.opening]
+    tired = [folder for folder in idle[:-_WATCHED_CLOSED] if folder.scanner.watched]
     count, messages = len(idle), sum(len(folder.messages) for folder in idle)
     for folder in idle:
         if count <= _KEPT_FOLDERS and messages <= _KEPT_MESSAGES:
@@ -101,6 +112,7 @@ def _forget_old() -> None:
         count, messages = count - 1, messages - len(folder.messages)
         del folders[folder.directory]
         folder.forget()
+    return tired
 
 
 # ---- what others do ---------------------------------------------------------------------------------------------------
@@ -108,6 +120,8 @@ def attach(loop: asyncio.AbstractEventLoop) -> None:
     """Let loop notice what others do to open folders, and look at each every minute besides.
 
     The looking is done in a thread of its own, and the listeners are told from there: a folder may be busy for a while."""
+    global _attached
+    _attached = True
     looker = ThreadPoolExecutor(1, thread_name_prefix="look")
     try:
         watcher = watch.shared()
@@ -121,7 +135,10 @@ def attach(loop: asyncio.AbstractEventLoop) -> None:
 def _heard(watcher: watch.Watcher, looker: ThreadPoolExecutor) -> None:
     watcher.drain()
     for folder in list(folders.values()):
-        if folder.scanner.pending and not folder.look_is_due:
+        if not folder.users:
+            if folder.scanner.pending > _WATCHED_EVENTS:
+                looker.submit(folder.rest)
+        elif folder.scanner.pending and not folder.look_is_due:
             folder.look_is_due = True
             looker.submit(_sync, folder)
 
@@ -131,6 +148,8 @@ def _slow_look(loop: asyncio.AbstractEventLoop, looker: ThreadPoolExecutor) -> N
     for folder in list(folders.values()):
         if folder.users:
             looker.submit(_sync, folder)
+        elif folder.scanner.watched and clock.now() - folder.closed_at > _WATCHED_ON_S / 2:
+            looker.submit(folder.rest)
     monitor.look_again()
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from pymta.mailbox import actions
+from pymta.mailbox import actions, storing
 from pymta.mailbox.message import Gone
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ def replace(folder: Folder, uid: int, target: Folder, message: tuple[bytes, Iter
     folder.sync()
     if folder.get(uid) is None:
         raise Gone(f"{folder.name}: no message {uid}")
-    new = actions.append_all(target, [message], by)
+    new = storing.append_all(target, [message], by)
     try:
         actions.expunge(folder, [uid], by)
     except BaseException:

@@ -59,9 +59,9 @@ class Scanner:
         return bool(self._watches)
 
     @property
-    def pending(self) -> bool:
-        """Whether events wait to be replayed."""
-        return bool(self._queue)
+    def pending(self) -> int:
+        """How many events wait to be replayed."""
+        return len(self._queue)
 
     def start_watching(self) -> None:
         """Watch from the next look on; without inotify nothing happens."""

@@ -16,7 +16,7 @@ import pytest
 from pymta import durable, mailbox
 from pymta.formats import maildir
 from pymta.mailbox import folder as folder_module
-from pymta.mailbox import opened, tidying
+from pymta.mailbox import opened, storing, tidying
 from tests.crash.model import SYNCS, Call, Disk, Recording, read_tree, write_tree
 
 View = dict[tuple[str, int, int], bytes]                # (mailbox, UIDVALIDITY, UID) -> text
@@ -63,6 +63,19 @@ def append(box: Box) -> Iterator[None]:
     box.inbox.append(text(2))
     yield
     box.inbox.append_all([(text(3), ["\\Seen"], 1e9), (text(4), ["$Junk"], None)])
+    yield
+
+
+def joined(box: Box) -> Iterator[None]:
+    """What three sessions store at once, one of them two messages."""
+    box.inbox.append(text(1))
+    yield
+    drafts = [storing.Draft(messages, None) for messages in ([(text(2), ["\\Seen"], None)], [(text(3), [], None), (text(4), ["$Junk"], None)],
+                                                             [(text(5), [], 1e9)])]
+    for draft in drafts:
+        draft.write(box.inbox)
+    storing.take_in(box.inbox, drafts)
+    assert [draft.uids for draft in drafts] == [[2], [3, 4], [5]]
     yield
 
 
@@ -122,7 +135,7 @@ def replaced(box: Box) -> Iterator[None]:
     yield
 
 
-SCENARIOS = [append, delivery, copy_and_move, flags_and_expunge, rewritten, replaced]
+SCENARIOS = [append, joined, delivery, copy_and_move, flags_and_expunge, rewritten, replaced]
 
 
 def record(scenario, tmp_path) -> tuple[Box, tuple, list]:

@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -753,6 +754,38 @@ def test_attach_tells_of_deliveries_unasked(store, inbox):
         deliver(inbox, "2.h")
         assert uids((await asyncio.wait_for(told.get(), 20)).arrived) == [2]
         loop.remove_reader(mailbox.opened.watch.shared().fileno())
+
+    asyncio.run(run())
+
+
+def test_a_folder_that_was_closed_lately_is_not_listed_again(store, monkeypatch):
+    async def run():
+        loop = asyncio.get_running_loop()
+        mailbox.attach(loop)
+        loop.remove_reader(mailbox.opened.watch.shared().fileno())
+        monkeypatch.setattr(opened, "_WATCHED_CLOSED", 2)
+        for name in "abc":
+            store.create(name)
+        folders = {name: opened.folders[os.fsencode(f"{store.maildir}/.{name}")] for name in "abc"}
+        assert [folder.scanner.watched for folder in folders.values()] == [False, True, True]
+        listings = folders["c"].scanner.listings
+        deliver(folders["c"], "1.h")
+        for number in range(3):
+            assert store.open("c") is folders["c"] and len(folders["c"].messages) == 1 + number
+            folders["c"].append(DATA)
+            store.close(folders["c"])
+        assert folders["c"].scanner.listings == listings
+        monkeypatch.setattr(opened, "_WATCHED_EVENTS", 3)
+        for number in range(5):
+            deliver(folders["b"], f"{number}.h")
+        with ThreadPoolExecutor(1) as looker:
+            opened._heard(mailbox.opened.watch.shared(), looker)
+        assert not folders["b"].scanner.watched and store.status("b").messages == 5
+        now = clock.now()
+        monkeypatch.setattr(clock, "now", lambda: now + 100)
+        with ThreadPoolExecutor(1) as looker:
+            opened._slow_look(loop, looker)
+        assert not any(folder.scanner.watched for folder in folders.values())
 
     asyncio.run(run())
 
