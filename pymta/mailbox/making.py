@@ -10,7 +10,7 @@ from pymta import clock, durable
 from pymta.formats import maildir
 from pymta.mailbox.tidying import heal
 
-_ASIDE = b"..pymta-"                                    # directories that are being made or removed
+ASIDE = b"..pymta-"                                    # directories that are being made or removed
 _ASIDE_S = 3600.0                                       # what is older was left by a crash
 
 
@@ -37,7 +37,7 @@ def _make_above(home: bytes) -> None:
 
 def make_folder(root: bytes, directory: bytes, files: Mapping[bytes, bytes] = MappingProxyType({})) -> None:
     """A folder, with these files in it, made aside and renamed, so that nobody ever sees half a folder; not durable yet.  Raises OSError: if directory is there, too."""
-    aside = os.path.join(root, _ASIDE + b"new.%d.%d" % (os.getpid(), threading.get_ident()))
+    aside = os.path.join(root, ASIDE + b"new.%d.%d" % (os.getpid(), threading.get_ident()))
     remove_tree(aside)
     durable.mkdir(aside, 0o700)
     for sub in maildir.SUBDIRS:
@@ -55,14 +55,14 @@ def make_folder(root: bytes, directory: bytes, files: Mapping[bytes, bytes] = Ma
 
 def put_aside(root: bytes, directory: bytes) -> bytes:
     """Take a folder out of sight, to be removed.  Its path from now on; not durable yet.  Raises FileNotFoundError."""
-    aside = os.path.join(root, _ASIDE + b"gone.%d.%d" % (os.getpid(), int(clock.now() * 1e6)))
+    aside = os.path.join(root, ASIDE + b"gone.%d.%d" % (os.getpid(), int(clock.now() * 1e6)))
     durable.rename(directory, aside)
     return aside
 
 
 def was_left(entry: os.DirEntry[bytes]) -> bool:
     """Whether this directory was put aside, or half made, before a crash."""
-    return entry.name.startswith(_ASIDE) and entry.stat().st_ctime < clock.now() - _ASIDE_S
+    return entry.name.startswith(ASIDE) and entry.stat().st_ctime < clock.now() - _ASIDE_S
 
 
 def is_folder(path: bytes) -> bool:

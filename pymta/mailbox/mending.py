@@ -39,14 +39,16 @@ def part_twins(folder: Folder, before: float) -> None:
 
 
 def correct_size(folder: Folder, base: bytes) -> bool:
-    """The file of this base, whose name says a wrong size, gets a name that says none; its UID and keys stay.  Whether it was there.
+    """The file of this base, whose name says a wrong size, gets a name that says none; its UID, keys and EMAILID stay.  Whether it was there.
 
     A power cut between the two steps costs the message its UID: it is fetched again, under a new one."""
     fresh = _SIZES.sub(b"", base)
+    if b",E=" not in base:
+        fresh += b",E=" + maildir.emailid_of(base)
     with locked(folder):
         listed, place = folder.uidlist.list, folder.scanner.names.get(base)
         assert listed is not None
-        if place is None or base not in listed.uids or fresh in listed.uids or fresh in folder.scanner.names or not fresh:
+        if place is None or base not in listed.uids or fresh in listed.uids or fresh in folder.scanner.names:
             return False
         durable.rename(path_of(folder, base, place), path_of(folder, fresh, place))
         folder.scanner.renamed(base, place, None)

@@ -1,7 +1,7 @@
 """restoring: what was expunged comes back from limbo, as new messages.
 
-A client that saw a UID vanish must never see it again, so a message comes back under a name of its own and gets the next UID.  Only its flags
-(\\Deleted aside), its keywords and its internal date are the old ones.
+A client that saw a UID vanish must never see it again, so a message comes back under a name of its own and gets the next UID.  Its
+flags (\\Deleted aside), keywords, internal date and EMAILID are the old ones.
 """
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def restore(folder: Folder, names: Iterable[bytes], by: object = None) -> list[t
             words = listed.keys.get(listed.uids.get(old, 0), b"")
             try:
                 size = os.stat(os.path.join(limbo, name)).st_size
-                base = maildir.new_base(size, maildir.vsize_of(old))
+                base = maildir.new_base(size, maildir.vsize_of(old), maildir.emailid_of(old))
                 letters = maildir.sorted_letters(set(maildir.letters_of(name)) - {ord("T")})
                 place = (CUR, b":2,%s" % letters) if letters else (NEW, b"")
                 durable.rename(os.path.join(limbo, name), path_of(folder, base, place))

@@ -1,9 +1,11 @@
 """pymta-maildir: check a Maildir, take it over from another server or give it back, and bring back what was expunged.   pymta-maildir(8)
 
     pymta-maildir [--etc DIR] check    USER|MAILDIR [--repair] [--quick] [--json]
+    pymta-maildir [--etc DIR] adopt    USER|MAILDIR --from dovecot|courier [--dry-run] [--anyway]
+    pymta-maildir [--etc DIR] leave    USER|MAILDIR --to dovecot|courier [--dry-run] [--anyway]
     pymta-maildir [--etc DIR] undelete USER|MAILDIR [MAILBOX] [--since WHEN] [--list] [--json]
 
-Exit status: 0; 1 check found something; 64 usage; 66 no such Maildir; 67 no such user; 75 somebody holds it, try again; 77 no right to.
+Exit status: 0; 1 check found something, or clients would notice the move; 64 usage; 66 no such Maildir; 67 no such user; 75 somebody holds it, try again; 77 no right to.
 """
 from __future__ import annotations
 
@@ -13,10 +15,11 @@ import json
 import os
 import sys
 import time
+from dataclasses import replace
 
 from pymta import clock, log, settings
-from pymta.upkeep import check, undelete, whose
-from pymta.upkeep.finding import NOTE, printable
+from pymta.upkeep import adopt, check, moving, servers, undelete, whose
+from pymta.upkeep.finding import FAULT, NOTE, printable
 
 NAME = "pymta-maildir"
 EX_FOUND, EX_USAGE, EX_IOERR, EX_TEMPFAIL, EX_NOPERM = 1, 64, 74, 75, 77
@@ -51,13 +54,23 @@ class _Parser(argparse.ArgumentParser):
 def _arguments() -> argparse.ArgumentParser:
     top = _Parser(prog=NAME, description="check a Maildir, take it over or give it back, bring back what was expunged")
     top.add_argument("--etc", metavar="DIR", default=settings.DEFAULT_ETC, help=f"where pymta.conf lies ({settings.DEFAULT_ETC})")
-    commands = top.add_subparsers(required=True, metavar="check | undelete")
+    commands = top.add_subparsers(required=True, metavar="check | adopt | leave | undelete")
     part = commands.add_parser("check", help="say what is not as it should be, and why")
     part.add_argument("name", metavar="USER|MAILDIR")
     part.add_argument("--repair", action="store_true", help="put right what can be without losing anything")
     part.add_argument("--quick", action="store_true", help="do not read the messages")
     part.add_argument("--json", action="store_true", help="one JSON object per finding")
     part.set_defaults(run=_check)
+    for word, option, act, what in (("adopt", "--from", _adopt, "take over from another server"), ("leave", "--to", _leave, "give back to another server")):
+        part = commands.add_parser(word, help=what)
+        part.add_argument("name", metavar="USER|MAILDIR")
+        part.add_argument(option, dest="other", choices=("dovecot", "courier"), required=True, help="the other server")
+        part.add_argument("--dry-run", action="store_true", help="only compare, on copies, what both servers would say")
+        part.add_argument("--anyway", action="store_true", help="although clients will notice")
+        part.add_argument("--programs", metavar="DIR", help="where the other server's imap and pop3, or imapd and courierpop3d, are")
+        part.add_argument("--uidl-format", metavar="FORMAT", help="the pop3_uidl_format of that Dovecot")
+        part.add_argument("--utf7", action="store_true", help="a Courier before version 5, which names folders in modified UTF-7")
+        part.set_defaults(run=act)
     part = commands.add_parser("undelete", help="bring back what was expunged lately")
     part.add_argument("name", metavar="USER|MAILDIR")
     part.add_argument("mailbox", metavar="MAILBOX", nargs="?", help="only from this one")
@@ -103,6 +116,61 @@ def _check(given: argparse.Namespace) -> int:
     if not given.json:
         print(f"{printable(os.fsdecode(root))}: {count or 'nothing'} wrong" + (f", {count - left} repaired" if given.repair and count else ""))
     return EX_FOUND if left else 0
+
+
+# ---- adopt and leave --------------------------------------------------------------------------------------------------
+def _adopt(given: argparse.Namespace) -> int:
+    root = os.fsencode(whose.maildir(given.name, given.etc))
+    server, uidl_format = _server(given)
+    if given.other == "courier" and (why := adopt.worked_here_since(root)) and not given.anyway:
+        print(f"{why}; what Courier knows may be out of date: --anyway takes it all the same")
+        return EX_FOUND
+    compared, theirs = moving.compare_adopt(root, server, given.other, uidl_format)
+    if not _go_on(given, compared):
+        return EX_FOUND
+    if not given.dry_run:
+        for done in moving.taking(root, given.other, uidl_format, theirs):
+            print(printable(done))
+    return 0
+
+
+def _leave(given: argparse.Namespace) -> int:
+    root = os.fsencode(whose.maildir(given.name, given.etc))
+    server, _ = _server(given)
+    if not _go_on(given, moving.compare_leave(root, server, given.other, given.utf7)):
+        return EX_FOUND
+    if not given.dry_run:
+        for done in moving.giving(os.fsdecode(root), given.other, server, given.utf7):
+            print(printable(done))
+    return 0
+
+
+def _server(given: argparse.Namespace) -> tuple[servers.Dovecot | servers.Courier | None, str]:
+    """The other server, None where it is not installed; how it makes UIDLs."""
+    places = (given.programs,) if given.programs else None
+    if given.other == "courier":
+        return (servers.courier(places) if places else servers.courier()), ""
+    server = servers.dovecot(places) if places else servers.dovecot()
+    uidl_format = given.uidl_format or (server.uidl_format if server else servers.UIDL_FORMAT)
+    return (replace(server, uidl_format=uidl_format) if server else None), uidl_format
+
+
+def _go_on(given: argparse.Namespace, compared: moving.Compared) -> bool:
+    """Say what was compared; whether clients would notice nothing, or may."""
+    other = given.other.capitalize()
+    if not compared.server:
+        print(f"nothing was compared: {other} is not installed here (--programs DIR names the directory of its programs)")
+        return True
+    for difference in compared.differences:
+        print(difference)
+    faults = sum(difference.grade == FAULT for difference in compared.differences)
+    print(f"compared with {other}: {compared.boxes} mailboxes, {compared.messages} messages, {compared.drop} of POP3: "
+          + (f"{faults} differences that clients notice" if faults else "clients notice nothing"))
+    if other == "Courier":
+        print("names: Courier shows every mailbox below INBOX, we beside it: a client that has the prefix `INBOX.` in its settings must change it")
+    if faults and not given.anyway and not given.dry_run:
+        print("nothing was done; --anyway does it all the same")
+    return not faults or given.anyway
 
 
 # ---- undelete ---------------------------------------------------------------------------------------------------------
