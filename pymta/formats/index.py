@@ -78,8 +78,8 @@ def encode(entry: Entry, base: bytes) -> Packed:
 
 def span(rows: bytes | bytearray, at: int) -> tuple[int, int, int]:
     """(UID, offset of its text, octets of it) of the row at this offset."""
-    offset, _, uid, *lengths = _ROW.unpack_from(rows, at)
-    return uid, offset, sum(lengths[:4])
+    offset, _, uid, envelope, structure, parts, keys, _, _, _, _, preview = _ROW.unpack_from(rows, at)
+    return uid, offset, envelope + structure + parts + keys + preview
 
 
 def decode(rows: bytes | bytearray, at: int, text: bytes, base: bytes, _new=tuple.__new__) -> Entry | None:

@@ -5,7 +5,7 @@ import os
 from collections.abc import Callable, Iterator
 
 from pymta import clock, durable
-from pymta.formats import changes, index, keywords, maildir, uidlist
+from pymta.formats import changes, index, keywords, maildir, searchtext, uidlist
 from pymta.mailbox import MailStore
 from pymta.mailbox.changelog import boot_id
 from pymta.mailbox.tidying import rewrite_uidlist
@@ -19,6 +19,7 @@ def everything(looked: Looked) -> Iterator[Finding]:
     yield from _uidlist(looked)
     yield from _keywords(looked)
     yield from _index(looked)
+    yield from _searched(looked)
     yield from _changes(looked)
 
 
@@ -153,6 +154,37 @@ def _index_damage(listed: uidlist.Uidlist, rows: bytes, text: bytes) -> str:
 def _drop_index(looked: Looked) -> None:
     for name in (index.ROWS_NAME, index.TEXT_NAME):
         durable.unlink_if_there(looked.path(name))
+
+
+def _searched(looked: Looked) -> Iterator[Finding]:
+    listed = _listed(looked)
+    for name in (searchtext.HEADERS_NAME, searchtext.TEXTS_NAME):
+        data = looked.read(name)
+        if data is None or listed is None:
+            continue
+        if not searchtext.fits(data[:searchtext.HEAD_OCTETS], listed.uidvalidity):
+            yield Finding(looked.path(name), "made for another UIDVALIDITY, or by another version", "it is begun anew", NOTE, mend=_drop(looked, name))
+        elif not _blocks_are_right(data):
+            yield Finding(looked.path(name), "is damaged", "it is made anew", WARNING, mend=_drop(looked, name))
+
+
+def _blocks_are_right(data: bytes) -> bool:
+    at = searchtext.HEAD_OCTETS
+    while at < len(data):
+        found = searchtext.decode(data[at:], at)
+        if found is None:
+            return False
+        block, after = found
+        if after <= len(data) and not block.is_right(data[block.offset:block.offset + block.octets]):
+            return False
+        at = after                                      # beyond the end: the last block is being written
+    return True
+
+
+def _drop(looked: Looked, name: bytes) -> Callable[[], None]:
+    def drop() -> None:
+        durable.unlink_if_there(looked.path(name))
+    return drop
 
 
 # ---- change log -------------------------------------------------------------------------------------------------------

@@ -11,7 +11,7 @@ from pymta.mailbox.making import ASIDE, remove_tree
 from pymta.mailbox.message import LIMBO
 
 _MESSAGES = (b"new", b"cur")
-_LEFT_OUT = (LIMBO, b"pymta-index", b"pymta-index-text", b"tmp")
+_LEFT_OUT = (LIMBO, b"pymta-index", b"pymta-index-text", b"pymta-search-headers", b"pymta-search-texts", b"tmp")
 
 
 @contextmanager

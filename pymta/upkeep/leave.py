@@ -130,7 +130,7 @@ def _sizelist(maildir: str) -> Iterator[str]:
     drop, rows, other = open_drop(maildir), [], 0
     try:
         for index, (message, uidl, size) in enumerate(zip(drop.messages, drop.uids, drop.sizes)):
-            row = courier.row_of(message.where[1], size, uidl, False)
+            row = courier.row_of(message.base, size, uidl, False)
             if row is None:
                 other += 1
             else:

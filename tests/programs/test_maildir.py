@@ -10,7 +10,7 @@ import time
 import pytest
 
 from pymta import mailbox
-from pymta.formats import maildirsize, uidlist
+from pymta.formats import maildirsize, searchtext, uidlist
 from pymta.index.describe import describe
 from tests.running import ROOT
 
@@ -187,7 +187,7 @@ def test_a_size_put_right_keeps_the_uid_and_its_keys(box):
     run("check", box, "--repair")
     assert opened(box)[0] == before[0]
     assert {uid: both[0] for uid, both in opened(box)[1].items()} == {uid: both[0] for uid, both in before[1].items()}
-    assert b"1 Pold :1.M1.host\n" in read(box + "/dovecot-uidlist")
+    assert b"\n1 Pold :1.M1.host,E=" in read(box + "/dovecot-uidlist")
 
 
 def test_the_counter_of_uidvalidities_is_raised(box):
@@ -212,6 +212,17 @@ def test_a_damaged_index_is_found_entry_by_entry(box):
     assert "is damaged" in run("check", box, status=1)
     run("check", box, "--repair")
     assert not os.path.exists(box + "/pymta-index")
+
+
+def test_a_damaged_search_text_is_found(box):
+    validity = opened(box)[0]
+    data = searchtext.new_head(validity) + searchtext.encode([searchtext.Said(1, b"x", b"some", b"text")])
+    write(box + "/pymta-search-texts", data)
+    assert "nothing wrong" in run("check", box)
+    write(box + "/pymta-search-texts", data[:-2] + b"!!")
+    assert "is damaged" in run("check", box, status=1)
+    run("check", box, "--repair")
+    assert not os.path.exists(box + "/pymta-search-texts")
 
 
 def test_two_files_of_one_name(box):
