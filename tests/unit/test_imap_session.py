@@ -1,6 +1,7 @@
 """session and view: several sessions on one mailbox, each with its own numbers."""
 from __future__ import annotations
 
+import base64
 import os
 import random
 import re
@@ -9,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from pymta import mailbox
+from pymta.message import transfer
 from pymta.proto.imap.wants import Job
 from tests.imapengine import Conversation
 from tests.mailboxes import Store
@@ -327,3 +329,32 @@ def test_a_message_that_would_be_too_big_is_not_put_together() -> None:
     assert talk.say("a APPEND Sent CATENATE (" + " ".join(["URL /Sent/;UID=1"] * 4) + ")")[-1].startswith("a NO [TOOBIG]")
     assert talk.say("a APPEND Sent CATENATE (" + " ".join(["URL /Sent/;UID=1/;PARTIAL=5.1"] * 1000) + ")")[-1].startswith("a OK")
     assert len(reads) == 2 and len(folder.messages) == 2 and folder.messages[1].data == b"x" * 1000
+
+
+# ---- BINARY -------------------------------------------------------------------------------------------------------------------
+def test_a_big_part_in_ranges_is_read_and_decoded_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    data = bytes(range(256)) * 8000
+    store = Store()
+    folder = store.folders["INBOX"]
+    folder.append(b"Content-Transfer-Encoding: base64\n\n" + base64.encodebytes(data))
+    counts = {"read": 0, "pieces": 0}
+    read, pieces = folder.read, transfer.pieces
+
+    def counted(name: str, act):
+        def count(*args):
+            counts[name] += 1
+            return act(*args)
+        return count
+    folder.read = counted("read", read)                                                  # type: ignore[method-assign]
+    monkeypatch.setattr(transfer, "pieces", counted("pieces", pieces))
+    talk = Conversation(store, logged_in=True)
+    talk.say("a SELECT INBOX")
+    got = b""
+    for begin in range(0, len(data), 250_000):
+        talk.feed(b"a FETCH 1 BINARY.PEEK[1]<%d.250000>\r\n" % begin)
+        said = talk.take()
+        head = re.match(rb"\* 1 FETCH \(BINARY\[1\]<\d+> ~\{(\d+)\}\r\n", said)
+        assert head
+        got += said[head.end():head.end() + int(head[1])]
+    assert got == data and talk.say("a FETCH 1 BINARY.SIZE[1]")[0] == f"* 1 FETCH (BINARY.SIZE[1] {len(data)})"
+    assert counts == {"read": 1, "pieces": 1}

@@ -5,6 +5,7 @@ are sent as they stand, for their own headers say how what is within is encoded.
 """
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
 from pymta.message import mime, transfer
@@ -26,7 +27,20 @@ def octets(source: Source, item: FetchItem) -> bytes:
 
 def size(source: Source, item: FetchItem) -> bytes:
     """BINARY.SIZE[...]: 0 of a part that is not there, for the grammar has no NIL here.  Raises UnknownEncoding."""
-    return b"%b %d" % (item.label, len(_decoded(source, item.path) or b""))
+    if source.decoded is not None and source.decoded[0] == item.path:
+        return b"%b %d" % (item.label, len(source.decoded[1] or b""))
+    part = mime.find(source.root, item.path)
+    return b"%b %d" % (item.label, 0 if part is None else sum(len(piece) for piece in _pieces(source, part, item.path)))
+
+
+def prepare(source: Source, items: Iterable[FetchItem]) -> None:
+    """Decode the part that will be asked for, so that saying it takes no time."""
+    paths = {item.path for item in items if item.kind == "BINARY"}
+    if len(paths) == 1:                                 # only the last one is kept
+        try:
+            _decoded(source, *paths)
+        except transfer.UnknownEncoding:
+            pass
 
 
 def _decoded(source: Source, path: tuple[int, ...]) -> bytes | None:
@@ -38,9 +52,12 @@ def _decoded(source: Source, path: tuple[int, ...]) -> bytes | None:
 
 def _decode(source: Source, path: tuple[int, ...]) -> bytes | None:
     part = mime.find(source.root, path)
-    if part is None:
-        return None
+    return None if part is None else b"".join(_pieces(source, part, path))
+
+
+def _pieces(source: Source, part: mime.Part, path: tuple[int, ...]) -> Iterator[bytes]:
     begin, name = part.body if path else part.start, transfer.encoding(part) if path else b""
-    if name in transfer.PLAIN and b"\x80" in source.data[begin:part.end]:
-        return source.with_nul[begin:part.end]          # it may have been a NUL: here it can be said
-    return b"".join(transfer.pieces(source.data, begin, part.end, name))
+    data = source.data
+    if name in transfer.PLAIN and data.find(b"\x80", begin, part.end) >= 0:
+        data = source.with_nul                          # it may have been a NUL: here it can be said
+    return transfer.pieces(data, begin, part.end, name)

@@ -42,10 +42,11 @@ class Source:
         """data with every NUL in its place, which only a literal8 may carry."""
         return mime.wire(self.folder.read(self.message.uid), keep_nul=True)
 
-    def prepare(self) -> None:
+    def prepare(self, items: tuple[FetchItem, ...]) -> None:
         """Read the message and look at its structure, so that what follows takes no time.  One that has gone is left for later."""
         try:
-            self._root = mime.scan(self.data)
+            if self.root:
+                binary.prepare(self, items)
         except LookupError:
             pass
 

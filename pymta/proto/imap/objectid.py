@@ -27,6 +27,7 @@ def thread(keys: bytes, emailid: bytes) -> bytes:
 
 
 def thread_of(source: Source) -> bytes:
-    if source.entry is not None:
-        return thread(source.entry.keys, source.message.emailid)
+    entry = source.entry or source.folder.known(source.message)
+    if entry is not None:
+        return thread(entry.keys, source.message.emailid)
     return thread(sortkey.pack(sortkey.keys(mime.fields(source.header, 0, len(source.header)))), source.message.emailid)

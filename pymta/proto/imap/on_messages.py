@@ -1,6 +1,7 @@
 """on_messages: the commands on messages of the selected mailbox.                              RFC 3501 §6.4, RFC 4315, RFC 6851"""
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any, Generator
 
 from pymta.message.transfer import UnknownEncoding
@@ -100,7 +101,8 @@ def _fetch(session: Session, view: View, positions: list[int], items: tuple[Fetc
         entries = (yield Job(lambda: describing.some([messages[position] for position in some]))) if describing else [None] * len(some)
         for position, entry in zip(some, entries):
             if reads_all and (source := _big(session, view, messages[position])):
-                yield Job(source.prepare)               # others go on meanwhile
+                prepare = partial(source.prepare, items)
+                yield Job(prepare)                      # others go on meanwhile
             row = _fetch_one(session, view, position, plan_seen if messages[position].uid in seen else plan, entry, undecoded)
             if row is None:
                 missing += 1
@@ -163,14 +165,14 @@ def _fetch_texts(view: View, positions: list[int], which: str, say: rows.Rows, d
 
 
 def _big(session: Session, view: View, message: Any) -> fetching.Source | None:
-    """A message that takes a while to read, and is not the one that was read last."""
-    source = session.source
+    """A message that takes a while to read or to decode.  The one that was read last is kept: clients fetch big ones in pieces."""
     try:
-        if message.vsize < _BIG_OCTETS or (source is not None and source.message is message):
+        if message.vsize < _BIG_OCTETS:
             return None
     except LookupError:
         return None
-    session.source = fetching.Source(view.folder, message)
+    if session.source is None or session.source.message is not message:
+        session.source = fetching.Source(view.folder, message)
     return session.source
 
 
