@@ -247,6 +247,7 @@ class Store:
         self.notes: dict[Folder | None, dict[str, bytes]] = {}
         self.subscribed = list(SPECIAL_USE)
         self.tree_told: list[Callable[[], object]] = []
+        self.notes_told: dict[str, list[Callable[[], object]]] = {}
 
     def list(self) -> list[str]:
         return sorted(self.folders, key=lambda name: (name != "INBOX", name))
@@ -323,6 +324,14 @@ class Store:
             raise TooBig
         where = self._find(name) if name else None
         self.notes[where] = annotating.changed(self.notes.get(where, {}), changes)
+        for told in list(self.notes_told.get(name, ())):
+            told()
+
+    def watch_notes(self, name: str, told: Callable[[], object]) -> Watch:
+        return Watch(self.notes_told.setdefault(name, []), told, lambda with_modseq: None)
+
+    def noted(self, name: str) -> dict[str, int]:
+        return {entry: hash(value) for entry, value in self.notes.get(self._find(name) if name else None, {}).items()}
 
     def open(self, name: str) -> Folder:
         folder = self._find(name)

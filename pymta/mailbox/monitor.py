@@ -12,12 +12,18 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from pymta import log, watch
-from pymta.formats import subscriptions
+from pymta.formats import metadata, subscriptions
 from pymta.mailbox.counts import Status
 
 Told = Callable[[], object]
 Look = Callable[[bool], tuple[Status, int]]
-_PARTS = (b"new", b"cur")
+# What is watched of a directory, and which names in it matter.  ("..x" is only on its way to a name.)
+_KINDS: Mapping[str, tuple[tuple[bytes, ...], Callable[[bytes], bool]]] = {
+    "mail": ((b"new", b"cur"), lambda name: True),
+    "tree": ((b"",), lambda name: name[:1] == b"." and name[:2] != b".." or name == subscriptions.NAME),
+    "notes": ((b"",), lambda name: name == metadata.NAME),
+    "server notes": ((b"",), lambda name: name == metadata.SERVER_NAME),
+}
 
 
 @dataclass(frozen=True)
@@ -29,14 +35,14 @@ class Tree:
 
 
 class _Place:
-    """A Maildir that somebody watches, or (parts: "" alone) the directory that holds them all."""
+    """A directory that somebody watches.  kind: of _KINDS."""
 
-    def __init__(self, directory: bytes, parts: tuple[bytes, ...]) -> None:
+    def __init__(self, directory: bytes, kind: str) -> None:
+        parts, self._matters = _KINDS[kind]
         self.listeners: list[Told] = []
         self.stirred = 0                                # how often something has happened
         self.mutex = threading.Lock()
         self.known: tuple[object, tuple[Status, int]] | None = None
-        self._is_tree = parts == (b"",)
         self._handles: list[int] = []
         try:
             for part in parts:
@@ -48,7 +54,8 @@ class _Place:
             log.event("trouble", mailbox=directory, why=f"cannot be watched: {error}")
 
     def _heard(self, event: watch.Event) -> None:
-        if not self._is_tree or _matters(event):
+        _, mask, _, name = event
+        if mask & (watch.OVERFLOW | watch.IGNORED) or self._matters(name):
             self.stir()
 
     def stir(self) -> None:
@@ -61,34 +68,30 @@ class _Place:
             watch.shared().remove(handle)
 
 
-def _matters(event: watch.Event) -> bool:
-    """Of the names in a Maildir those of folders, and the subscriptions; not what is only on its way to a name (..x)."""
-    _, mask, _, name = event
-    return bool(mask & (watch.OVERFLOW | watch.IGNORED)) or name[:1] == b"." and name[:2] != b".." or name == subscriptions.NAME
-
-
 _lock = threading.Lock()
-_places: dict[tuple[bytes, tuple[bytes, ...]], _Place] = {}
+_places: dict[tuple[bytes, str], _Place] = {}
 
 
 class Watch:
-    """One session's interest in one place; to be stopped.  told: see above; look: whether with mod-sequence -> (Status, HIGHESTMODSEQ or 0).
-    Raises FileNotFoundError where there is no such mailbox."""
+    """One session's interest in one place; to be stopped.  told: see above; kind: "mail", "tree" (folders and subscriptions), "notes",
+    "server notes"; look, of mail: whether with mod-sequence -> (Status, HIGHESTMODSEQ or 0).  Raises FileNotFoundError where there is no
+    such mailbox."""
 
-    def __init__(self, directory: bytes, told: Told, look: Look, parts: tuple[bytes, ...] = _PARTS) -> None:
-        self._key = directory, parts
+    def __init__(self, directory: bytes, told: Told, kind: str, look: Look | None = None) -> None:
+        self._key = directory, kind
         self._told = told
         self._look = look
         with _lock:
             place = _places.get(self._key)
             if place is None:
-                place = _places[self._key] = _Place(directory, parts)
+                place = _places[self._key] = _Place(directory, kind)
             place.listeners.append(told)
         self._place = place
 
     def status(self, *, with_modseq: bool = False) -> tuple[Status, int]:
         """What look gives, or gave since the last change to anybody who asked for as much.  Raises NoSuchMailbox, OSError."""
         place = self._place
+        assert self._look is not None
         with place.mutex:
             now = place.stirred
             if place.known is None or place.known[0] != (now, with_modseq):
@@ -101,15 +104,6 @@ class Watch:
             if not self._place.listeners and _places.get(self._key) is self._place:
                 del _places[self._key]
                 self._place.close()
-
-
-def watch_tree(root: bytes, told: Told) -> Watch:
-    """Folders that come and go below a Maildir, and its subscriptions."""
-    return Watch(root, told, _nothing, (b"",))
-
-
-def _nothing(with_modseq: bool) -> tuple[Status, int]:
-    raise NotImplementedError("a tree has no numbers")
 
 
 def look_again() -> None:

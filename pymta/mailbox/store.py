@@ -289,15 +289,23 @@ class MailStore:
 
     def watch_tree(self, told: monitor.Told) -> monitor.Watch:
         """told is called, in any thread, when tree() may be another.  The Watch wants a stop()."""
-        return monitor.watch_tree(self.root, told)
+        return monitor.Watch(self.root, told, "tree")
 
     def watch(self, name: str, told: monitor.Told) -> monitor.Watch:
         """told is called, in any thread, when something may have happened in a mailbox, which is not opened for it; Watch.status()
         says what is true.  Raises NoSuchMailbox, NameRefused."""
         try:
-            return monitor.Watch(self._directory(name), told, lambda with_modseq: self._numbers(name, with_modseq))
+            return monitor.Watch(self._directory(name), told, "mail", lambda with_modseq: self._numbers(name, with_modseq))
         except FileNotFoundError:
             raise NoSuchMailbox(name) from None
+
+    def watch_notes(self, name: str, told: monitor.Told) -> monitor.Watch:
+        """The same for the annotations of a mailbox, "" for the server: see noted()."""
+        return monitor.Watch(os.path.dirname(self._annotations(name)), told, "notes" if name else "server notes")
+
+    def noted(self, name: str) -> dict[str, int]:
+        """What tells whether the annotations of a mailbox, "" for the server, have changed: entry -> a number made of its value."""
+        return {entry: hash(value) for entry, value in annotating.read(self._annotations(name)).items()}
 
     def _numbers(self, name: str, with_modseq: bool) -> tuple[Status, int]:
         if not with_modseq:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from pymta.proto.imap.mailboxfilter import SEPARATOR
-from pymta.proto.imap.notifyargs import EXPUNGE, FLAGS, MESSAGE_EVENTS, NEW, Group
+from pymta.proto.imap.notifyargs import EXPUNGE, FLAGS, MESSAGE_EVENTS, NEW, NOTES, SERVER_NOTES, Group
 from pymta.proto.imap.view import Wanted
 
 
@@ -24,6 +24,16 @@ class Box:
 
 
 @dataclass(slots=True)
+class Noted:
+    """Annotations that are watched, of a mailbox or (name "") of the server.  entries: as the client was told, entry -> what its
+    value is known by."""
+
+    watch: Any
+    identity: object
+    entries: dict[str, int] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
 class Notify:
     """groups: of the last NOTIFY SET, none after NONE; wake: to be called when there is something to look at."""
 
@@ -35,6 +45,9 @@ class Notify:
     tree_stirred: bool = False
     stirred: dict[str, None] = field(default_factory=dict)
     own: set[str] = field(default_factory=set)          # names that this client has just done something to
+    noted: dict[str, Noted] = field(default_factory=dict)
+    notes_stirred: dict[str, None] = field(default_factory=dict)
+    own_notes: set[tuple[str, str]] = field(default_factory=set)
 
     @property
     def selected(self) -> Wanted:
@@ -48,6 +61,11 @@ class Notify:
     @property
     def looks_elsewhere(self) -> bool:
         return any(not group.filter.is_selected and group.events for group in self.groups)
+
+    def wanted_notes(self, tree: Any) -> dict[str, object]:
+        """Mailboxes whose annotations are of interest, "" for the server, with their identities."""
+        out = {name: identity for name, identity in tree.mailboxes.items() if NOTES in self.events(name, tree.subscribed)}
+        return out | ({"": None} if any(SERVER_NOTES in group.events for group in self.groups) else {})
 
     def wanted(self, tree: Any) -> dict[str, frozenset[str]]:
         """Mailboxes whose messages are of interest, with the events that are."""
@@ -71,16 +89,27 @@ class Notify:
         self.tree_stirred = True
         self.wake()
 
+    def stir_notes(self, name: str) -> None:
+        self.notes_stirred[name] = None
+        self.wake()
+
     def did(self, names: Iterable[str]) -> None:
         """The client has done something to mailboxes or subscriptions of these names."""
         if self.tree is not None:
             self.own.update(names)
             self.stir_tree()
 
+    def noted_by_itself(self, name: str, entries: Iterable[str]) -> None:
+        """The client has set annotations itself."""
+        if name in self.noted:
+            self.own_notes.update((name, entry) for entry in entries)
+            self.stir_notes(name)
+
     def stop(self) -> None:
-        for box in self.boxes.values():
-            box.watch.stop()
+        for watch in [box.watch for box in self.boxes.values()] + [noted.watch for noted in self.noted.values()]:
+            watch.stop()
         self.boxes.clear()
+        self.noted.clear()
         if self.tree_watch is not None:
             self.tree_watch.stop()
             self.tree_watch = None

@@ -3,7 +3,7 @@
     notify       = "NOTIFY" SP ("SET" [SP "STATUS"] 1*(SP event-group) / "NONE")
     event-group  = "(" filter-mailboxes SP ("(" event *(SP event) ")" / "NONE") ")"
     event        = "MessageNew" [SP "(" fetch-att *(SP fetch-att) ")"] / "MessageExpunge" / "FlagChange" / "MailboxName"
-                 / "SubscriptionChange" / atom
+                 / "SubscriptionChange" / "MailboxMetadataChange" / "ServerMetadataChange" / atom
 """
 from __future__ import annotations
 
@@ -15,7 +15,8 @@ from pymta.proto.imap.fetchitem import FetchItem
 from pymta.proto.imap.mailboxfilter import Filter
 
 NEW, EXPUNGE, FLAGS, NAME, SUBSCRIPTION = "MessageNew", "MessageExpunge", "FlagChange", "MailboxName", "SubscriptionChange"
-EVENTS = (NEW, EXPUNGE, FLAGS, NAME, SUBSCRIPTION)
+NOTES, SERVER_NOTES = "MailboxMetadataChange", "ServerMetadataChange"
+EVENTS = (NEW, EXPUNGE, FLAGS, NAME, SUBSCRIPTION, NOTES, SERVER_NOTES)
 MESSAGE_EVENTS = frozenset((NEW, EXPUNGE, FLAGS))
 _GROUPS_MAX = 100
 _BY_WORD = {event.upper().encode(): event for event in EVENTS}
@@ -91,7 +92,7 @@ def _check(group: Group) -> None:
     events = group.events
     if (NEW in events) != (EXPUNGE in events) or FLAGS in events and NEW not in events:
         raise Bad("MessageNew and MessageExpunge go together, and FlagChange with them")
-    if group.filter.is_selected and events & {NAME, SUBSCRIPTION}:
+    if group.filter.is_selected and events.difference(MESSAGE_EVENTS) & {*EVENTS}:
         raise Bad("of the selected mailbox only its messages are told")
     if group.items and not group.filter.is_selected:
         raise Bad("only messages of the selected mailbox are fetched")

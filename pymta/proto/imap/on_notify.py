@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any, Generator
 
 from pymta.proto.imap import listing
 from pymta.proto.imap.grammar import Command
-from pymta.proto.imap.notify import Box, Notify, affected, renamed
+from pymta.proto.imap.notify import Box, Noted, Notify, affected, renamed
 from pymta.proto.imap.notifyargs import EVENTS, FLAGS, NAME, SUBSCRIPTION
 from pymta.proto.imap.on_messages import fetched
-from pymta.proto.imap.response import mailbox
+from pymta.proto.imap.response import mailbox, string
 from pymta.proto.imap.view import ALL_WANTED
 from pymta.proto.imap.wants import Job, Running
 
@@ -65,8 +65,8 @@ def _watch(session: Session, asked: Notify) -> None:
 
 def _watch_wanted(session: Session, asked: Notify) -> None:
     """Begin and end watches until they are those that are wanted in the tree as it is.  Raises Overflow."""
-    wanted, mailboxes = asked.wanted(asked.tree), asked.tree.mailboxes
-    if len(wanted) > session.setting.notify_mailboxes:
+    wanted, wanted_notes, mailboxes = asked.wanted(asked.tree), asked.wanted_notes(asked.tree), asked.tree.mailboxes
+    if len({*wanted, *wanted_notes}) > session.setting.notify_mailboxes:
         raise Overflow
     for name in [name for name, box in asked.boxes.items() if mailboxes.get(name) != box.identity or name not in wanted]:
         asked.boxes.pop(name).watch.stop()
@@ -79,6 +79,14 @@ def _watch_wanted(session: Session, asked: Notify) -> None:
         except LookupError:
             continue                                    # gone just now: the tree will say so
         asked.boxes[name] = Box(watch, events, mailboxes[name])
+    for name in [name for name, noted in asked.noted.items() if name not in wanted_notes or wanted_notes[name] != noted.identity]:
+        asked.noted.pop(name).watch.stop()
+    for name in wanted_notes.keys() - asked.noted.keys():
+        try:
+            asked.noted[name] = Noted(session.store.watch_notes(name, partial(asked.stir_notes, name)), wanted_notes[name])
+            asked.noted[name].entries = session.store.noted(name)
+        except LookupError:
+            pass                                        # gone just now, too
 
 
 # ---- telling ----------------------------------------------------------------------------------------------------------
@@ -100,6 +108,7 @@ def tell(session: Session) -> Running:
         if session.view is None or session.view.name != name:
             yield (yield from _status_line(session, asked, name))
             yield None
+    yield from _tell_notes(session, asked)
     return b""
 
 
@@ -139,6 +148,26 @@ def _status_line(session: Session, asked: Notify, name: str, *, first: bool = Fa
     if modseq:
         said += b" HIGHESTMODSEQ %d" % modseq
     return b"* STATUS %b (%b)\r\n" % (mailbox(name, session.utf8), said)
+
+
+def _tell_notes(session: Session, asked: Notify) -> Generator[Any, Any, None]:
+    """The names of annotations that have changed.  RFC 5465 §5.6, §5.7, RFC 5464 §4.4.2"""
+    own, asked.own_notes = asked.own_notes, set()
+    for name in list(asked.notes_stirred):
+        asked.notes_stirred.pop(name, None)
+        noted = asked.noted.get(name)
+        if noted is None:
+            continue
+        try:
+            now: dict[str, int] = yield Job(partial(session.store.noted, name))
+        except Exception as error:                      # gone, or it cannot be read now
+            if session.setting.explain(error) is None:
+                raise
+            continue
+        before, noted.entries = noted.entries, now
+        changed = [entry for entry in sorted(before.keys() | now.keys()) if before.get(entry) != now.get(entry) and (name, entry) not in own]
+        if changed:
+            yield b"* METADATA %b %b\r\n" % (mailbox(name, session.utf8), b" ".join([string(entry.encode("ascii")) for entry in changed]))
 
 
 def _tell_tree(session: Session, asked: Notify) -> Generator[Any, Any, None]:

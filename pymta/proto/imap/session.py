@@ -331,6 +331,8 @@ class Session:
             self._say(self.view.announce(expunge=may_vanish, own=command.verb in REMOVES))
         if self.notify is not None and command is not None and command.verb in CHANGES_TREE and reply.startswith(b"OK"):
             self.notify.did(arg.removesuffix(SEPARATOR) for arg in command.args if isinstance(arg, str))
+        if self.notify is not None and command is not None and command.verb == b"SETMETADATA" and reply.startswith(b"OK"):
+            self.notify.noted_by_itself(*command.args)
         self._say(b"%b %b\r\n" % (tag, reply))
         self._check()
 
