@@ -13,6 +13,7 @@ SYSTEM_ORDER = ("\\Answered", "\\Flagged", "\\Deleted", "\\Seen", "\\Draft")
 _MONTHS = (b"Jan", b"Feb", b"Mar", b"Apr", b"May", b"Jun", b"Jul", b"Aug", b"Sep", b"Oct", b"Nov", b"Dec")
 
 
+_CONTROL = re.compile(rb"[\x00-\x1f\x7f]").search
 _KEYWORD = re.compile(r"[^\x00-\x20(){%*\"\\\]\x7f-\U0010ffff]+").fullmatch
 
 
@@ -35,7 +36,9 @@ def mailbox(name: str, utf8: bool = False) -> bytes:
     if not utf8 or name.isascii():
         return string(name.encode("ascii") if utf8 else utf7.encode(name))
     octets = utf7.encode_utf8(name)
-    return b'"%b"' % octets.replace(b"\\", b"\\\\").replace(b'"', b'\\"') if name.isprintable() else string(octets)
+    if _CONTROL(octets):
+        return string(octets)
+    return b'"%b"' % octets.replace(b"\\", b"\\\\").replace(b'"', b'\\"')
 
 
 def date_time(seconds: float) -> bytes:

@@ -9,7 +9,7 @@ import binascii
 import re
 
 _SHIFTED = re.compile(r"[^ -~]+").sub
-_STRAY = re.compile("[\ud800-\udc7f\udd00-\udfff]").search             # U+DC80-DCFF: octets of a folder's name that are no text
+_STRAY = re.compile("[\ud800-\udbff\udd00-\udfff]").search             # U+DC00-DCFF: octets of a folder's name that are no text
 _UNSHIFT = re.compile(rb"&([A-Za-z0-9+,]*)-")
 
 
@@ -58,8 +58,8 @@ def _unshift(base64: bytes) -> str:
     return text
 
 
-# The octets of a folder's name that are no text (U+DC80-DCFF) cannot be said in UTF-8: they stand in a private place meanwhile.
-_ASIDE = {0xDC00 + octet: 0xF700 + octet for octet in range(0x80, 0x100)}
+# The octets of a folder's name that are no text (U+DC00-DCFF) cannot be said in UTF-8: they stand in a private place meanwhile.
+_ASIDE = {0xDC00 + octet: 0xF700 + octet for octet in range(0x100)}
 _BACK = {aside: octet for octet, aside in _ASIDE.items()}
 
 
