@@ -82,6 +82,15 @@ def span(rows: bytes | bytearray, at: int) -> tuple[int, int, int]:
     return uid, offset, envelope + structure + parts + keys + preview
 
 
+def copied(rows: bytes | bytearray, at: int, text: bytes, base: bytes, uid: int, new_base: bytes) -> Packed | None:
+    """The same entry for a copy of the message that has this UID and base; None where decode would give None."""
+    body = bytes(rows[at + 12:at + ROW_OCTETS])
+    if crc32(text, crc32(body, crc32(base))).to_bytes(4, "little") != rows[at + 8:at + 12]:
+        return None
+    body = uid.to_bytes(4, "little") + body[4:]
+    return Packed(crc32(text, crc32(body, crc32(new_base))).to_bytes(4, "little") + body, text)
+
+
 def decode(rows: bytes | bytearray, at: int, text: bytes, base: bytes, _new=tuple.__new__) -> Entry | None:
     """The entry of the row at this offset and its text; None if it is not whole, or not that of the message with this base."""
     _, crc, uid, envelope, structure, parts, keys, vsize, internaldate, sent, header, _ = _ROW.unpack_from(rows, at)

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from pymta import durable
-from pymta.formats.index import HEAD_OCTETS, ROW_OCTETS, ROWS_NAME, TEXT_NAME, Entry, Packed, decode, fits, new_head
+from pymta.formats.index import HEAD_OCTETS, ROW_OCTETS, ROWS_NAME, TEXT_NAME, Entry, Packed, copied, decode, fits, new_head
 from pymta.index import columns
 
 _DEAD_ROWS = 5000                                       # rows of messages that have gone, before it is worth while to begin anew
@@ -86,13 +86,29 @@ class IndexFiles:
                 self.drop()
                 return [None] * len(messages)
 
+    def copied(self, messages: Sequence[Any], copies: Sequence[Any]) -> list[Packed]:
+        """What is known of messages, as entries for their copies.  Nothing where nobody in this process has asked for any of them."""
+        with self._mutex:
+            at, rows = self._at, self._rows
+            known = [(at[message.uid], message.base, copy) for message, copy in zip(messages, copies) if message.uid in at]
+            try:
+                texts = self._whole_texts([number for number, _, _ in known])
+            except OSError:
+                return []
+            made = [copied(rows, number * ROW_OCTETS, text, base, copy.uid, copy.base) for (number, base, copy), text in zip(known, texts)]
+            return [one for one in made if one is not None]
+
+    def _whole_texts(self, numbers: Sequence[int]) -> list[bytes]:
+        """All text of each row."""
+        spans = [(offset, first + second + third + fourth + fifth) for offset, first, second, third, fourth, fifth in
+                 [_SPAN.unpack_from(self._rows, number * ROW_OCTETS) for number in numbers]]
+        return self._texts(spans)
+
     def _read(self, messages: Sequence[Any]) -> list[Entry | None]:
         rows, get = self._rows, self._at.get
         numbers = [get(message.uid, -1) for message in messages]
         known = [number for number in numbers if number >= 0]
-        spans = [(offset, first + second + third + fourth + fifth) for offset, first, second, third, fourth, fifth in
-                 [_SPAN.unpack_from(rows, number * ROW_OCTETS) for number in known]]
-        following = iter(self._texts(spans))
+        following = iter(self._whole_texts(known))
         out = [decode(rows, number * ROW_OCTETS, next(following), message.base) if number >= 0 else None
                for number, message in zip(numbers, messages)]
         if out.count(None) > len(numbers) - len(known):

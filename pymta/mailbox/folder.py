@@ -15,6 +15,7 @@ from pymta import clock, log
 from pymta.formats import maildir, searchtext, uidlist
 from pymta.formats.keywords import KeywordsFile
 from pymta.formats.index import Entry
+from pymta.index.copying import copy_known
 from pymta.index.describing import Describing
 from pymta.index.files import IndexFiles
 from pymta.index.searching import Searching
@@ -284,11 +285,15 @@ class Folder:
 
     def copy(self, uids: Iterable[int], target: Folder, by: object = None) -> list[tuple[int, int]]:
         """Copy to target (may be this folder), all or none, flags and internal date kept.  [(uid, new uid)] ascending."""
-        return actions.copy(self, uids, target, by)
+        pairs = actions.copy(self, uids, target, by)
+        copy_known(self, target, pairs)
+        return pairs
 
     def move(self, uids: Iterable[int], target: Folder, by: object = None) -> list[tuple[int, int]]:
         """Move to target.  [(uid, new uid)] ascending; a message is at every moment in one folder or the other."""
-        return actions.move(self, uids, target, by)
+        pairs = actions.move(self, uids, target, by)
+        copy_known(self, target, pairs)
+        return pairs
 
     def expunge(self, uids: Iterable[int], by: object = None) -> list[int]:
         """Take messages out of the mailbox (whatever their flags) and return the UIDs that went now.

@@ -11,6 +11,8 @@ from pymta.formats.index import ROWS_NAME, TEXT_NAME, Entry, decode, encode
 from pymta.index import columns, describing, files
 from pymta.mailbox.folder import Folder
 
+real = Folder.read
+
 
 def text(number: int) -> bytes:
     return b"From: a@b.test\nSubject: message %d\nContent-Type: multipart/mixed; boundary=x\n\n--x\n\npart %d\n--x--\n" % (number, number)
@@ -167,6 +169,34 @@ def test_a_message_that_has_gone(folder):
     os.unlink(folder.path(uid))
     found = ask(folder, messages)
     assert found[3] is None and None not in found[:3] + found[4:]
+
+
+def test_copies_are_known(store, folder, monkeypatch):
+    store.create("T")
+    target = store.open("T")
+    known = {entry.uid: entry for entry in ask(folder)}
+    pairs = [*folder.copy([2, 4, 6], target), *folder.move([1, 7], target)]
+    within = folder.copy([9, 8], folder)
+    monkeypatch.setattr(Folder, "read", lambda *_: pytest.fail("a message was read"))
+    assert ask(target) == [known[old]._replace(uid=new) for old, new in pairs]
+    assert ask(folder)[-2:] == [known[old]._replace(uid=new) for old, new in within]
+    store.close(target)
+
+
+def test_what_is_damaged_is_not_known_of_a_copy(store, folder, monkeypatch):
+    ask(folder)
+    store.create("T")
+    target = store.open("T")
+    with open(os.path.join(folder.directory, TEXT_NAME), "r+b") as file:
+        data = file.read()
+        file.seek(data.index(b'"message 3"'))
+        file.write(b'"massage 3"')
+    folder.copy([3, 4, 5], target)
+    asked = []
+    monkeypatch.setattr(Folder, "read", lambda self, uid, *_: asked.append(uid) or real(self, uid))
+    assert [b'"message %d"' % number in entry.envelope for number, entry in zip((2, 3, 4), ask(target))] == [True] * 3
+    assert asked == [2]
+    store.close(target)
 
 
 def test_an_index_of_the_dead_is_begun_anew(store, folder, monkeypatch):
