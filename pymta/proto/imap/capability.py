@@ -49,6 +49,7 @@ CAPABILITIES: tuple[Capability, ...] = (
     Capability("WITHIN", "RFC 5032"),
     Capability("I18NLEVEL=1", "RFC 5255"),
     Capability("INPROGRESS", "RFC 9585"),
+    Capability("SEARCH=FUZZY", "RFC 6203"),
     Capability("LIST-EXTENDED", "RFC 5258"),
     Capability("LIST-STATUS", "RFC 5819", needs=("LIST-EXTENDED",)),
     Capability("STATUS=SIZE", "RFC 8438"),

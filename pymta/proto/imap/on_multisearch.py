@@ -36,11 +36,12 @@ def esearch(session: Session, command: Command) -> Running:
     view = session.view
     if view is not None and (view.name in names or any(source.is_selected for source in sources)):
         names = [name for name in names if name != view.name]
-        found = yield from keeping(view, options, found_in(session, view, known, _by_uid(key, view), said))
+        scores: dict[int, int] = {}
+        found = yield from keeping(view, options, found_in(session, view, known, _by_uid(key, view), said, scores))
         meant = [view.messages[position] for position in options.meant(found)]
         if options.saves:
             view.saved = frozenset([message.uid for message in meant])
-        yield _said(session, command, view, options, found, asks_modseq(key))
+        yield _said(session, command, view, options, found, asks_modseq(key), scores)
     for name in names:
         try:
             yield (yield from _elsewhere(session, command, name, options, known, key, said))
@@ -63,8 +64,9 @@ def _elsewhere(session: Session, command: Command, name: str, options: results.O
     try:
         view = View(name, folder, session, read_only=True, wake=_nothing)
         try:
-            found = yield from found_in(session, view, known, _by_uid(key, view), said)
-            return _said(session, command, view, options, found, asks_modseq(key))
+            scores: dict[int, int] = {}
+            found = yield from found_in(session, view, known, _by_uid(key, view), said, scores)
+            return _said(session, command, view, options, found, asks_modseq(key), scores)
         finally:
             view.close()
     finally:
@@ -75,14 +77,15 @@ def _nothing() -> None:
     """What happens there meanwhile is not told."""
 
 
-def _said(session: Session, command: Command, view: View, options: results.Options, found: list[int], modseq: bool) -> bytes:
+def _said(session: Session, command: Command, view: View, options: results.Options, found: list[int], modseq: bool, scores: dict[int, int]) -> bytes:
     """The ESEARCH reply, where anything was found.  RFC 7377 §2.1"""
     if not found or options.is_silent:
         return b""
     messages = view.messages
     highest = results.highest(view.folder, [messages[position] for position in options.meant(found)]) if modseq else 0
     where = b" MAILBOX %b UIDVALIDITY %d" % (mailbox(view.name, session.utf8), view.folder.uidvalidity)
-    return results.esearch(command.tag, options, [messages[position].uid for position in found], uid=True, modseq=highest, where=where)
+    uids = [messages[position].uid for position in found]
+    return results.esearch(command.tag, options, uids, uid=True, modseq=highest, where=where, scores=[scores[uid] for uid in uids] if scores else [])
 
 
 def _by_uid(key: tuple, view: View) -> tuple:

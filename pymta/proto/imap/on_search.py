@@ -1,4 +1,4 @@
-"""on_search: SEARCH, SORT and THREAD.                                                           RFC 3501 §6.4.4, RFC 4731, RFC 5182, RFC 5256, RFC 5267, RFC 5957"""
+"""on_search: SEARCH, SORT and THREAD.                                                           RFC 3501 §6.4.4, RFC 4731, RFC 5182, RFC 5256, RFC 5267, RFC 5957, RFC 6203"""
 from __future__ import annotations
 
 from collections.abc import Sequence
@@ -9,6 +9,7 @@ from pymta.proto.imap import progress, results, threads
 from pymta.proto.imap.grammar import Command
 from pymta.proto.imap.progress import Progress
 from pymta.proto.imap.search import Sieve, asks_modseq, looks
+from pymta.proto.imap.searchkey import is_fuzzy
 from pymta.proto.imap.view import View
 from pymta.proto.imap.wants import Job, Refusal, Running
 
@@ -28,8 +29,9 @@ def search(session: Session, command: Command) -> Running:
         options = results.Options(frozenset((b"ALL",)))
     view = _view(session)
     said = progress.of(session, command.tag, looks(key))
-    found = yield from keeping(view, options, found_in(session, view, known, key, said))
-    yield _reply(session, b"SEARCH", command, options, found, asks_modseq(key))
+    scores: dict[int, int] = {}
+    found = yield from keeping(view, options, found_in(session, view, known, key, said, scores))
+    yield _reply(session, b"SEARCH", command, options, found, asks_modseq(key), scores)
     return b"OK Done"
 
 
@@ -37,15 +39,16 @@ def sort(session: Session, command: Command) -> Running:
     options, criteria, known, key = command.args
     view = _view(session)
     said = progress.of(session, command.tag, looks(key) + 1)
-    found = yield from keeping(view, options, found_in(session, view, known, key, said))
+    scores: dict[int, int] = {}
+    found = yield from keeping(view, options, found_in(session, view, known, key, said, scores))
     uids = _numbers(view, found, True)
-    asked = (b"SORT", criteria)
+    asked = (b"SORT", criteria, scores)
     if view.arranged[:2] == (asked, uids):
         ordered = view.arranged[2]
     else:
-        ordered = yield from _sorted(view, found, criteria, said)
+        ordered = yield from _sorted(view, found, criteria, said, scores)
         view.arranged = (asked, uids, ordered)
-    yield _reply(session, b"SORT", command, options, ordered, asks_modseq(key))
+    yield _reply(session, b"SORT", command, options, ordered, asks_modseq(key), scores)
     return b"OK Done"
 
 
@@ -76,8 +79,9 @@ def _numbers(view: View, positions: list[int], uid: bool) -> list[int]:
     return [messages[position].uid for position in positions] if uid else [position + 1 for position in positions]
 
 
-def found_in(session: Session, view: View, known: bool, key: tuple, said: Progress) -> Generator[Any, Any, list[int]]:
-    """Positions of the messages that a search program fits."""
+def found_in(session: Session, view: View, known: bool, key: tuple, said: Progress,
+             scores: dict[int, int] | None = None) -> Generator[Any, Any, list[int]]:
+    """Positions of the messages that a search program fits.  scores: gets the relevancy of each by its UID, where FUZZY was asked."""
     if not known:
         raise Refusal(b"NO [BADCHARSET (US-ASCII UTF-8 ISO-8859-1)] I do not know this character set")
     if key == ("ALL",):
@@ -89,7 +93,10 @@ def found_in(session: Session, view: View, known: bool, key: tuple, said: Progre
     if asks_modseq(key):
         session.enable_condstore()
         yield Job(lambda: view.folder.highestmodseq)
-    return (yield from sieve.sift(said))
+    found = yield from sieve.sift(said)
+    if scores is not None and is_fuzzy(key):
+        scores.update((message.uid, sieve.relevancy(message.uid)) for message in [view.messages[position] for position in found])
+    return found
 
 
 def keeping(view: View, options: results.Options | None, finding: Generator[Any, Any, list[int]]) -> Generator[Any, Any, list[int]]:
@@ -103,8 +110,10 @@ def keeping(view: View, options: results.Options | None, finding: Generator[Any,
 
 
 # ---- in which order ---------------------------------------------------------------------------------------------------
-def _sorted(view: View, found: list[int], criteria: tuple[tuple[bytes, bool], ...], said: Progress) -> Generator[Any, Any, list[int]]:
-    """RFC 5256 §3: what is equal in all criteria stays in the order of the mailbox, also under REVERSE."""
+def _sorted(view: View, found: list[int], criteria: tuple[tuple[bytes, bool], ...], said: Progress,
+            scores: dict[int, int]) -> Generator[Any, Any, list[int]]:
+    """RFC 5256 §3: what is equal in all criteria stays in the order of the mailbox, also under REVERSE.  RELEVANCY begins with the
+    highest (RFC 6203 §6)."""
     words = {word for word, _ in criteria}
     dates, unpacked = (yield from _keys(view, found, said, texts=not words.isdisjoint(_TEXTS))) if words & (_TEXTS.keys() | {b"DATE"}) else ([], [])
     order = list(range(len(found)))
@@ -115,6 +124,8 @@ def _sorted(view: View, found: list[int], criteria: tuple[tuple[bytes, bool], ..
             column = dates
         elif word == b"ARRIVAL":
             column = _arrivals(view, found)
+        elif word == b"RELEVANCY":
+            column = [-scores[uid] for uid in _numbers(view, found, True)]
         else:
             column = [_or_nothing(view, position, "vsize") for position in found]
         order.sort(key=column.__getitem__, reverse=reverse)
@@ -157,7 +168,8 @@ def _keys(view: View, found: list[int], said: Progress, *, texts: bool) -> Gener
 
 
 # ---- what is said -----------------------------------------------------------------------------------------------------
-def _reply(session: Session, word: bytes, command: Command, options: results.Options | None, found: list[int], modseq: bool) -> bytes:
+def _reply(session: Session, word: bytes, command: Command, options: results.Options | None, found: list[int], modseq: bool,
+           scores: dict[int, int]) -> bytes:
     """found: positions in the order of the answer.  What is to be kept is kept here."""
     view = _view(session)
     messages = view.messages
@@ -168,4 +180,5 @@ def _reply(session: Session, word: bytes, command: Command, options: results.Opt
         return b"* %b%b%b\r\n" % (word, b"".join([b" %d" % number for number in numbers]), b" (MODSEQ %d)" % highest if highest else b"")
     if options.saves:
         view.saved = frozenset([message.uid for message in meant])
-    return b"" if options.is_silent else results.esearch(command.tag, options, numbers, uid=command.uid, modseq=highest)
+    return b"" if options.is_silent else results.esearch(
+        command.tag, options, numbers, uid=command.uid, modseq=highest, scores=[scores[uid] for uid in _numbers(view, found, True)] if scores else [])

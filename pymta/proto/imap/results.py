@@ -1,7 +1,7 @@
-"""results: what SEARCH and SORT say of what they found, and what they keep.                    RFC 4731, RFC 5182, RFC 5267, RFC 7162, RFC 9394
+"""results: what SEARCH and SORT say of what they found, and what they keep.                    RFC 4731, RFC 5182, RFC 5267, RFC 6203, RFC 7162, RFC 9394
 
     search-return-opts = SP "RETURN" SP "(" [search-return-opt *(SP search-return-opt)] ")"
-    search-return-opt  = "MIN" / "MAX" / "ALL" / "COUNT" / "SAVE" / "PARTIAL" SP partial-range
+    search-return-opt  = "MIN" / "MAX" / "ALL" / "COUNT" / "SAVE" / "RELEVANCY" / "PARTIAL" SP partial-range
 
 What is found is a list in the order of the answer; of SORT, MIN and MAX are the first and the last (RFC 5267 §3).
 """
@@ -15,7 +15,7 @@ from pymta.proto.imap.args import Args, Bad
 from pymta.proto.imap.response import string, uid_set
 
 _RANGE = re.compile(rb"(-?)([1-9]\d{0,9}):(-?)([1-9]\d{0,9})(?=[ )]|\Z)").match
-_WORDS = frozenset((b"MIN", b"MAX", b"ALL", b"COUNT", b"SAVE"))
+_WORDS = frozenset((b"MIN", b"MAX", b"ALL", b"COUNT", b"SAVE", b"RELEVANCY"))
 T = TypeVar("T")
 
 
@@ -36,7 +36,7 @@ class Partial:
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """names: MIN, MAX, ALL, COUNT, SAVE, as far as they were asked for."""
+    """names: MIN, MAX, ALL, COUNT, SAVE, RELEVANCY, as far as they were asked for."""
 
     names: frozenset[bytes]
     partial: Partial | None = None
@@ -89,8 +89,10 @@ def partial(args: Args) -> Partial:
     return Partial(bytes(found[0]), first, last, found[1] == b"-")
 
 
-def esearch(tag: bytes, options: Options, found: list[int], *, uid: bool, modseq: int = 0, where: bytes = b"") -> bytes:
-    """The ESEARCH reply.  found: numbers, UIDs if uid; modseq: 0 where nobody asked; where: correlators besides the tag.
+def esearch(tag: bytes, options: Options, found: list[int], *, uid: bool, modseq: int = 0, where: bytes = b"",
+            scores: Sequence[int] = ()) -> bytes:
+    """The ESEARCH reply.  found: numbers, UIDs if uid; modseq: 0 where nobody asked; where: correlators besides the tag;
+    scores: the relevancy of each that was found, told of those that are told.
 
     The tag is a string: some clients insist.  MODSEQ stands last."""
     out = b"* ESEARCH (TAG %b%b)%b" % (string(tag), where, b" UID" if uid else b"")
@@ -104,6 +106,9 @@ def esearch(tag: bytes, options: Options, found: list[int], *, uid: bool, modseq
         out += b" ALL " + uid_set(found)
     if options.partial:
         out += b" PARTIAL (%b %b)" % (options.partial.said, uid_set(options.partial.of(found)) or b"NIL")
+    if scores and b"RELEVANCY" in options.names:
+        told = options.partial.of(scores) if options.partial else scores
+        out += b" RELEVANCY (%b)" % b" ".join([b"%d" % score for score in told])
     return out + (b" MODSEQ %d" % modseq if modseq else b"") + b"\r\n"
 
 

@@ -174,10 +174,6 @@ def asks_numbers(key: tuple) -> bool:
     return key[0] == "SEQ" and any(pair != SAVED for pair in key[1]) or key[0] in ("FUZZY", *_GROUPS) and any(asks_numbers(one) for one in key[1:])
 
 
-def is_fuzzy(key: tuple) -> bool:
-    return key[0] == "FUZZY" or key[0] in _GROUPS and any(is_fuzzy(one) for one in key[1:])
-
-
 def looks(key: tuple) -> int:
     """How many keys in it are about text."""
     return sum(looks(one) for one in key[1:]) if key[0] in _GROUPS else key[0] in _TEXTS or key[0] == "FUZZY"

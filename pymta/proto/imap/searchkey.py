@@ -1,4 +1,4 @@
-"""searchkey: what SEARCH, SORT and THREAD are asked.                                           RFC 3501 §6.4.4, RFC 4731, RFC 5032, RFC 5256"""
+"""searchkey: what SEARCH, SORT and THREAD are asked.                                           RFC 3501 §6.4.4, RFC 4731, RFC 5032, RFC 5256, RFC 6203"""
 from __future__ import annotations
 
 from pymta.proto.imap import mailboxfilter, results
@@ -11,7 +11,8 @@ _KEYS_OF_FLAGS = {b"ANSWERED": ("\\Answered", True), b"DELETED": ("\\Deleted", T
 _KEYS_OF_TEXT = frozenset((b"BCC", b"BODY", b"CC", b"FROM", b"SUBJECT", b"TEXT", b"TO"))
 _KEYS_OF_DATES = frozenset((b"BEFORE", b"ON", b"SINCE", b"SENTBEFORE", b"SENTON", b"SENTSINCE", b"SAVEDBEFORE", b"SAVEDON", b"SAVEDSINCE"))
 _CHARSETS = {b"US-ASCII": "ascii", b"ASCII": "ascii", b"UTF-8": "utf-8", b"UTF8": "utf-8", b"ISO-8859-1": "latin-1"}
-_CRITERIA = frozenset((b"ARRIVAL", b"CC", b"DATE", b"FROM", b"SIZE", b"SUBJECT", b"TO", b"DISPLAYFROM", b"DISPLAYTO"))
+_CRITERIA = frozenset((b"ARRIVAL", b"CC", b"DATE", b"FROM", b"SIZE", b"SUBJECT", b"TO", b"DISPLAYFROM", b"DISPLAYTO", b"RELEVANCY"))
+_GROUPS = ("AND", "OR", "NOT")
 _ALGORITHMS = frozenset((b"ORDEREDSUBJECT", b"REFERENCES", b"REFS"))
 
 
@@ -25,8 +26,11 @@ def search(args: Args) -> tuple:
             raise Bad("no character set is said after ENABLE UTF8=ACCEPT")
         args.at += 7
         args.space()
-        return (options, *_keys_in_charset(args))
-    return options, True, _keys(args, "utf-8")
+        known, key = _keys_in_charset(args)
+    else:
+        known, key = True, _keys(args, "utf-8")
+    _check_relevancy(bool(options and b"RELEVANCY" in options.names), known, key)
+    return options, known, key
 
 
 def esearch(args: Args) -> tuple:
@@ -59,7 +63,9 @@ def sort(args: Args) -> tuple:
     if not criteria:
         raise Bad("a sort key expected")
     args.space()
-    return (options, tuple(criteria.items()), *_keys_in_charset(args))
+    known, key = _keys_in_charset(args)
+    _check_relevancy(b"RELEVANCY" in criteria or bool(options and b"RELEVANCY" in options.names), known, key)
+    return options, tuple(criteria.items()), known, key
 
 
 def thread(args: Args) -> tuple:
@@ -70,6 +76,21 @@ def thread(args: Args) -> tuple:
         raise Bad("no such threading")
     args.space()
     return (algorithm, *_keys_in_charset(args))
+
+
+def _check_relevancy(asked: bool, known: bool, key: tuple) -> None:
+    """RFC 6203 §4, §6: there is none without FUZZY."""
+    if asked and known and not is_fuzzy(key):
+        raise Bad("RELEVANCY needs FUZZY")
+
+
+def is_fuzzy(key: tuple) -> bool:
+    return key[0] == "FUZZY" or key[0] in _GROUPS and any(is_fuzzy(one) for one in key[1:])
+
+
+def _fuzzy(key: tuple) -> tuple:
+    """FUZZY of a group is of each key in it."""
+    return (key[0], *map(_fuzzy, key[1:])) if key[0] in _GROUPS else key if key[0] == "FUZZY" else ("FUZZY", key)
 
 
 def _keys_in_charset(args: Args) -> tuple[bool, tuple]:
@@ -95,7 +116,7 @@ def _key(args: Args, charset: str) -> tuple:
 
     ("ALL",) ("AND", key...) ("OR", key, key) ("NOT", key) ("FLAG", flag, wanted) ("RECENT", wanted) ("NEW",) ("SEQ", pairs) ("UID", pairs)
     ("HEADER", name, text) ("BODY", text) ("TEXT", text) ("BEFORE"..."SAVEDSINCE", date) ("EMAILID", id) ("THREADID", id) ("LARGER", n) ("SMALLER", n) ("MODSEQ", n)
-    ("YOUNGER", seconds) ("OLDER", seconds); texts are str
+    ("YOUNGER", seconds) ("OLDER", seconds) ("FUZZY", one of these that is no group); texts are str
     """
     next = args.peek()
     if next == 40:
@@ -152,6 +173,9 @@ def _key(args: Args, charset: str) -> tuple:
             case b"LARGER" | b"SMALLER" | b"YOUNGER" | b"OLDER":
                 args.space()
                 return word.decode(), args.number64()
+            case b"FUZZY":
+                args.space()
+                return _fuzzy(_key(args, charset))
             case b"NOT":
                 args.space()
                 return "NOT", _key(args, charset)
