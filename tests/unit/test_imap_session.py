@@ -328,7 +328,10 @@ def test_a_message_that_would_be_too_big_is_not_put_together() -> None:
     talk = Conversation(store, logged_in=True)
     assert talk.say("a APPEND Sent CATENATE (" + " ".join(["URL /Sent/;UID=1"] * 4) + ")")[-1].startswith("a NO [TOOBIG]")
     assert talk.say("a APPEND Sent CATENATE (" + " ".join(["URL /Sent/;UID=1/;PARTIAL=5.1"] * 1000) + ")")[-1].startswith("a OK")
-    assert len(reads) == 2 and len(folder.messages) == 2 and folder.messages[1].data == b"x" * 1000
+    several = "a APPEND Sent" + " CATENATE (URL /Sent/;UID=1)" * 4
+    assert talk.say(several)[-1].startswith("a NO [TOOBIG]")             # RFC 3502: all of them are held until the last is there
+    assert talk.say("a APPEND Sent" + " CATENATE (URL /Sent/;UID=1/;PARTIAL=5.1)" * 1001)[-1].startswith("a BAD")
+    assert len(reads) == 6 and len(folder.messages) == 2 and folder.messages[1].data == b"x" * 1000
 
 
 # ---- BINARY -------------------------------------------------------------------------------------------------------------------

@@ -36,9 +36,17 @@ def append(args: Args) -> tuple:
     args.space()
     name = args.mailbox()
     messages = [_message(args)]
+    urls = _urls(messages[0])
     while args.more():
         messages.append(_message(args))
+        urls += _urls(messages[-1])
+        if urls > PIECES_MAX:
+            raise Bad("too many URLs")
     return name, tuple(messages)
+
+
+def _urls(message: NewMessage) -> int:
+    return sum(isinstance(piece, Url) for piece in message.pieces)
 
 
 def replace(args: Args, uid: bool) -> tuple:

@@ -28,9 +28,8 @@ class BadUrl(Exception):
     """It leads nowhere."""
 
 
-def text(session: Session, pieces: tuple[Piece, ...]) -> bytes:
-    """The octets of a message (CR LF).  Raises Refusal: BADURL, TOOBIG."""
-    most = session.setting.limits.append_octets
+def text(session: Session, pieces: tuple[Piece, ...], most: int) -> bytes:
+    """The octets of a message (CR LF), at most so many.  Raises Refusal: BADURL, TOOBIG."""
     out = []
     octets = 0
     source: fetch.Source | None = None

@@ -22,7 +22,11 @@ def append(session: Session, command: Command) -> Running:
     name, messages = command.args
 
     def append() -> tuple[int, list[int]]:
-        found = [to_store(session, message) for message in messages]
+        found: list[ToStore] = []
+        room = session.setting.limits.append_octets     # for all of them: they are held until all are there
+        for message in messages:
+            found.append(to_store(session, message, room))
+            room -= len(found[-1][0])
         folder = session.store.open(name)
         try:
             session.store.need_room(name, sum(len(text) for text, _, _ in found))
@@ -45,7 +49,7 @@ def replace(session: Session, command: Command) -> Running:
         return b"NO No such message"
 
     def replace() -> tuple[int, int]:
-        found = to_store(session, message)
+        found = to_store(session, message, session.setting.limits.append_octets)
         try:
             target = session.store.open(name)
         except LookupError:
@@ -63,9 +67,9 @@ def replace(session: Session, command: Command) -> Running:
     return (yield from removed(session, view, b"Replaced"))
 
 
-def to_store(session: Session, message: NewMessage) -> ToStore:
-    """A message as the store takes it, with LF.  Raises Refusal, and what stores raise."""
-    text = catenate.text(session, message.pieces)
+def to_store(session: Session, message: NewMessage, room: int) -> ToStore:
+    """A message as the store takes it, with LF.  room: octets it may have.  Raises Refusal, and what stores raise."""
+    text = catenate.text(session, message.pieces, room)
     if not text:
         raise Refusal(b"NO An empty message is not stored, nor what came with it")
     if message.is_binary:
