@@ -10,7 +10,7 @@ import ipaddress
 import os
 from collections.abc import Callable
 
-from pymta import auth, imap_without, log, serve, sessions, settings, trace
+from pymta import auth, background, imap_without, log, serve, sessions, settings, trace
 from pymta.accounts import Mailbox
 from pymta.programs.imapd_session import MailSession, Shared
 from pymta.proto.imap.login import Asked, Close, LoginEngine, StartTls
@@ -180,6 +180,9 @@ def service(in_force: settings.Settings) -> serve.Service:
 def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="pymta-imapd", description="Show users their mail by IMAP.")
     parser.add_argument("--etc", default=settings.DEFAULT_ETC, metavar="DIR", help="where pymta.conf lies (default: %(default)s)")
+    background.option(parser)
     options = parser.parse_args(argv)
-    in_force = settings.read(options.etc)
+    in_force = settings.read(os.path.abspath(options.etc))
+    if options.daemon:
+        background.detach("pymta-imapd", in_force)
     return serve.run(service, in_force)

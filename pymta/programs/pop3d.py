@@ -7,7 +7,7 @@ import ipaddress
 import os
 from collections.abc import Callable
 
-from pymta import auth, log, serve, sessions, settings, trace
+from pymta import auth, background, log, serve, sessions, settings, trace
 from pymta.accounts import Mailbox
 from pymta.drop import Drop, Gone, InUse, open_drop
 from pymta.message.surrogate import surrogate
@@ -325,6 +325,9 @@ def service(in_force: settings.Settings) -> serve.Service:
 def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="pymta-pop3d", description="Show a user the Maildir by POP3.")
     parser.add_argument("--etc", default=settings.DEFAULT_ETC, metavar="DIR", help="where pymta.conf lies (default: %(default)s)")
+    background.option(parser)
     options = parser.parse_args(argv)
-    in_force = settings.read(options.etc)
+    in_force = settings.read(os.path.abspath(options.etc))
+    if options.daemon:
+        background.detach("pymta-pop3d", in_force)
     return serve.run(service, in_force)

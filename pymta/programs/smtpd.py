@@ -9,7 +9,7 @@ import os
 from collections.abc import Callable
 from functools import lru_cache
 
-from pymta import auth, clock, layout, limits, log, outcome, policy, rates, serve, settings
+from pymta import auth, background, clock, layout, limits, log, outcome, policy, rates, serve, settings
 from pymta.gate import Gate
 from pymta.programs.smtpd_office import INTAKE, Office, among
 from pymta.programs.smtpd_session import NAME, Session
@@ -57,8 +57,12 @@ def service(given: settings.Settings) -> serve.Service:
 def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog=NAME, description="Accept mail from the network into the queue.")
     parser.add_argument("--etc", default=settings.DEFAULT_ETC, metavar="DIR", help="directory of pymta.conf (default: %(default)s)")
-    given = settings.read(parser.parse_args(argv).etc)
+    background.option(parser)
+    options = parser.parse_args(argv)
+    given = settings.read(os.path.abspath(options.etc))
     log.start(NAME)
+    if options.daemon:
+        background.detach(NAME, given)
     try:
         layout.ready(given["host.spool"])
         os.chdir(given["host.spool"])

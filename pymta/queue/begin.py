@@ -4,7 +4,7 @@ from __future__ import annotations
 import argparse
 import os
 
-from pymta import layout, locks, log, privs, settings
+from pymta import background, layout, locks, log, privs, settings
 from pymta.trim import trim
 
 
@@ -16,9 +16,12 @@ def begin(name: str, sentence: str, argv: list[str] | None, *, account: str, uma
     """
     parser = argparse.ArgumentParser(prog=name, description=sentence)
     parser.add_argument("--etc", default=settings.DEFAULT_ETC, metavar="DIR", help="where pymta.conf lies (default %(default)s)")
+    background.option(parser)
     options = parser.parse_args(argv)
     log.start(name)
-    config = settings.read(options.etc)
+    config = settings.read(os.path.abspath(options.etc))
+    if options.daemon:
+        background.detach(name, config)
     for complaint in config.complaints:
         log.event("config", why=complaint)
     spool = config["host.spool"]

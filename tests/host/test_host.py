@@ -22,6 +22,7 @@ from tests.host.machine import Machine
 pytestmark = [pytest.mark.systemd, pytest.mark.xdist_group("host"), pytest.mark.timeout(600)]
 DAEMONS = ("smtpd", "qrun", "local", "remote", "imapd", "pop3d")
 INSTALL = "make -s install DEPS=system SENDMAIL=yes"
+SOCKETS = [f"pymta-{name}.socket" for name in ("smtp", "submission", "submissions", "imap", "imaps", "pop3", "pop3s", "lmtp")]
 RELOAD = "systemctl reload " + " ".join(f"pymta-{name}" for name in DAEMONS)
 PASSWORD = "correct-horse-battery"
 
@@ -219,6 +220,17 @@ def test_the_power_goes_in_the_middle_of_a_load(host):
     assert {mark for mark in promised if int(mark.rpartition("-")[2]) % 3 == 0} <= set(virtual) and len(virtual) == len(set(virtual))
 
 
+def test_the_same_without_the_service_manager(host):
+    host.run("systemctl", "stop", "pymta.target", *SOCKETS)
+    assert host.run("pymta-ctl", "start").stdout.count("started, pid") == len(DAEMONS)
+    client(host, "send('ann@localhost', 'without units')")
+    arrives(host, "ann", "without units")
+    assert " pymta-local[" in host.sh("journalctl --no-pager -t pymta-local -n 5 --facility=mail")
+    assert json.loads(client(host, "print(json.dumps(len(subjects('ann'))))")) == len(mail_of(host, "ann"))
+    assert host.run("pymta-ctl", "stop").stdout.count("stopped") == len(DAEMONS)
+    host.run("systemctl", "start", "pymta.target")
+
+
 # ---- later ------------------------------------------------------------------------------------------------------------
 def test_an_upgrade_with_mail_in_the_queue(host):
     host.sh("echo 'far.test localhost:2599' >> /etc/pymta/transports")
@@ -237,8 +249,7 @@ def test_an_upgrade_with_mail_in_the_queue(host):
 
 
 def test_it_can_be_disabled_and_removed(host):
-    host.run("systemctl", "disable", "--now", "pymta.target", *[f"pymta-{name}.socket" for name in
-             ("smtp", "submission", "submissions", "imap", "imaps", "pop3", "pop3s", "lmtp")])
+    host.run("systemctl", "disable", "--now", "pymta.target", *SOCKETS)
     assert host.sh("pgrep -af '[/]usr/local/sbin/pymta-' || true") == ""
     assert host.sh("ss -lnt 2>/dev/null | grep -E ':(25|143|993)\\b' || true") == ""
     mail = len(mail_of(host, "ann"))
