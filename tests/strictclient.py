@@ -95,6 +95,7 @@ class Client:
         self._buffer = bytearray()
         self._running: tuple[bytes, bool] | None = None
         self.mailbox, self.slots, self.uidvalidity, self.highest, self.read_only = "", [], 0, 0, False
+        self._earlier: dict[int, Slot] = {}
         self._line()
         assert self.command(b"LOGIN %b %b" % (user.encode(), password.encode())).kind == b"OK"
         if self.qresync:
@@ -173,7 +174,7 @@ class Client:
             if not over and time.monotonic() >= end:
                 over = True
                 self._send(b"DONE\r\n")
-            if over or b"\r\n" in self._buffer or select.select([self.sock], [], [], end - time.monotonic())[0]:
+            if over or b"\r\n" in self._buffer or select.select([self.sock], [], [], max(0.0, end - time.monotonic()))[0]:
                 line, literals = self._line()
                 if line.startswith(tag):
                     break
@@ -185,9 +186,9 @@ class Client:
         words = line.split(b" ", 3)
         if line.startswith(b"+") or words[0] != b"*":
             return
+        if words[1] == b"BYE" and GONE_BYE in line:
+            raise Gone
         if words[1] == b"BYE" and self._running != (b"LOGOUT", False):
-            if GONE_BYE in line:
-                raise Gone
             self.lie(f"{line!r}")
         if words[1].isdigit():
             number = int(words[1])
@@ -240,6 +241,7 @@ class Client:
             return
         self._may_vanish(line)
         for uid in sorted(uids):
+            self._earlier.pop(uid, None)                # also in answer to SELECT: it went just now
             at = next((at for at, slot in enumerate(self.slots) if slot.uid >= uid), len(self.slots))
             if at < len(self.slots) and self.slots[at].uid == uid:
                 del self.slots[at]
@@ -392,13 +394,10 @@ class Client:
         before = {slot.uid for slot in self.slots if slot.uid}
         reply = self.command(b"UID SEARCH KEYWORD " + self.own_keyword)
         found = {int(word) for line, _ in reply.lines if line.startswith(b"* SEARCH") for word in line.split()[2:]}
-        for uid in found & before:
-            if True not in self.own.get((self.uidvalidity, uid), {True}):
-                self.lie(f"SEARCH finds UID {uid}, which has not our keyword")
         self.catch_up()
-        for uid in self.uids():
-            if uid in before and uid not in found and self.own.get((self.uidvalidity, uid)) == {True}:
-                self.lie(f"SEARCH does not find UID {uid}, which has our keyword")
+        for uid in before & set(self.uids()):
+            if (uid in found) not in self.own.get((self.uidvalidity, uid), {True, False}):
+                self.lie(f"SEARCH {'finds' if uid in found else 'does not find'} UID {uid}")
 
 
 def numbers_of(text: bytes, *, ordered: bool = False) -> list[int]:

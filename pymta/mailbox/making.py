@@ -62,7 +62,10 @@ def put_aside(root: bytes, directory: bytes) -> bytes:
 
 def was_left(entry: os.DirEntry[bytes]) -> bool:
     """Whether this directory was put aside, or half made, before a crash."""
-    return entry.name.startswith(ASIDE) and entry.stat().st_ctime < clock.now() - _ASIDE_S
+    try:
+        return entry.name.startswith(ASIDE) and entry.stat().st_ctime < clock.now() - _ASIDE_S
+    except FileNotFoundError:                           # somebody is at it
+        return False
 
 
 def is_folder(path: bytes) -> bool:

@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import builtins
+import errno
 import os
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
@@ -17,6 +18,7 @@ from pymta.mailbox.counts import Status, stamp, status_of
 from pymta.mailbox.folder import Folder
 from pymta.mailbox.making import is_folder, make_folder, make_root, put_aside, remove_tree, was_left
 from pymta.mailbox.message import NoSuchMailbox
+
 
 class NameRefused(ValueError):
     """A name that cannot be a mailbox, with the reason.  IMAP: NO [CANNOT]."""
@@ -75,7 +77,10 @@ class MailStore:
         Raises MailboxExists, NameRefused, NoSuchUse."""
         self._make_folder(name, {metadata.NAME: metadata.encode({annotating.ROLE: annotating.roles_of(use).encode()})} if use else {})
         durable.sync_dir(self.root)
-        self.close(self.open(name))                     # gives it its UIDVALIDITY
+        try:
+            self.close(self.open(name))                 # gives it its UIDVALIDITY
+        except NoSuchMailbox:
+            pass                                        # it was there, and somebody has removed it
 
     def _make_folder(self, name: str, files: Mapping[bytes, bytes] = MappingProxyType({})) -> None:
         """Not durable yet."""
@@ -131,6 +136,10 @@ class MailStore:
             self._rename_all([(self._directory(name), self._directory(renamed)) for name, renamed in pairs])
         except FileNotFoundError:
             raise NoSuchMailbox(old) from None          # somebody was faster
+        except OSError as error:
+            if error.errno in (errno.ENOTEMPTY, errno.EEXIST):
+                raise MailboxExists(new) from None
+            raise
         durable.sync_dir(self.root)
 
     def _rename_all(self, pairs: builtins.list[tuple[bytes, bytes]]) -> None:

@@ -82,7 +82,10 @@ def close(session: Session, command: Command) -> Running:
 def create(session: Session, command: Command) -> Running:
     name = command.args[0].removesuffix(listing.SEPARATOR)          # RFC 3501 §6.3.3: children will follow
     yield Job(lambda: session.store.create(name, command.args[1]))
-    status = yield Job(lambda: session.store.status(name))
+    try:
+        status = yield Job(lambda: session.store.status(name))
+    except LookupError:
+        return b"OK Created"                            # and somebody has removed it
     return b"OK [MAILBOXID (%b)] Created" % objectid.mailbox(status.guid, status.uidvalidity)
 
 

@@ -246,9 +246,10 @@ def _stored(session: Session, view: View, positions: list[int], uid: bool, silen
     out = []
     for position, message in zip(positions, messages):
         said = [b"UID %d" % message.uid] if uid else []
+        modseq = view.folder.modseq_of(message)         # before the flags: see View.flags_line
         if not silent:
             said.append(b"FLAGS (%b)" % view.flags(message))
-        out.append(view.fetch_line(position, b" ".join([*said, b"MODSEQ (%d)" % view.folder.modseq_of(message)])))
+        out.append(view.fetch_line(position, b" ".join([*said, b"MODSEQ (%d)" % modseq])))
     return b"".join(out)
 
 

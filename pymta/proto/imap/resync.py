@@ -55,7 +55,7 @@ def _length(pairs: Pairs) -> int:
 
 
 def changed_since(view: View, modseq: int, known: Pairs | None, match: Match | None) -> Generator[Any, Any, None]:
-    """UIDs that vanished, then flags of what came or changed."""
+    """UIDs that vanished, then flags of what came or changed, then what happened meanwhile."""
     vanished, changed = yield Job(lambda: (view.folder.vanished_since(modseq), view.folder.changed_since(modseq)))
     after = _holds_up_to(view, match) if match else 0
     yield vanished_earlier(view, [(max(a, after + 1), b) for a, b in vanished if b > after], known)
@@ -64,6 +64,7 @@ def changed_since(view: View, modseq: int, known: Pairs | None, match: Match | N
         position = view.index(message.uid)
         if position >= 0 and (chosen is None or position in chosen):
             yield view.flags_line(position)
+    yield view.announce()                               # what vanished below the numbers just told
 
 
 def _holds_up_to(view: View, match: Match) -> int:

@@ -17,6 +17,7 @@ from pymta.proto.imap.response import flag_list, flags_and_permanent, uid_set
 
 _uid = attrgetter("uid")
 _TEXTS_MAX = 1000
+_AGAIN = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,12 +159,23 @@ class View:
         """The FETCH reply about flags that have changed."""
         message = self.messages[position]
         uid = b"" if self.uid_only else b"UID %d " % message.uid
-        return self.fetch_line(position, b"%bFLAGS (%b)%b" % (uid, self.flags(message), self.modseq(message)))
+        modseq = self.modseq(message)                   # first: old flags under a new number would never be put right
+        return self.fetch_line(position, b"%bFLAGS (%b)%b" % (uid, self.flags(message), modseq))
 
     # ---- what is to be told -------------------------------------------------------------------------------------------
     def announce(self, *, expunge: bool = True, flags: bool = True, own: bool = False) -> bytes:
         """What happened since the last time, as untagged replies.  expunge: whether messages may vanish now; own: whether the
-        client has just removed some itself.  What nobody wants to hear stays as if it had not happened."""
+        client has just removed some itself.  What nobody wants to hear stays as if it had not happened.
+
+        A client takes the highest mod-sequence it sees here for all it knows: what came while this was said is said as well."""
+        out = self._announce(expunge, flags, own)
+        for _ in range(_AGAIN):
+            if not (self.condstore and expunge and self._queue):
+                break
+            out += self._announce(expunge, flags, own)
+        return out
+
+    def _announce(self, expunge: bool, flags: bool, own: bool) -> bytes:
         arrived = self._absorb()
         expunge, flags = expunge and (own or self.wanted.expunge), flags and self.wanted.flags
         if arrived and not self.wanted.new:
