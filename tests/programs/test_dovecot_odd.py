@@ -27,6 +27,7 @@ _WHY = {
         "what stands outside is read first: nothing within a part can end the multipart it is in",
     ("a boundary of 200", *_STRUCTURE): "Dovecot looks at 80 characters, and takes the end for one more delimiter",
     ("fields twice", "ENVELOPE"): "the first counts, as in the type of the part",
+    ("UTF-8 in fields", "ENVELOPE", *_STRUCTURE): "RFC 6855 §7: UTF-8 is said in encoded words to a client that has not enabled UTF8=ACCEPT",
     ("8 bits in fields", *_STRUCTURE): "what a field says is sent as it stands",
     ("a header without end", _FIELDS): "chosen fields always end with an empty line",
     ("CR alone", _FIELDS): "chosen fields always end with an empty line",
