@@ -13,7 +13,7 @@ import pytest
 from tests.host import machine
 from tests.host.machine import Machine
 
-pytestmark = [pytest.mark.systemd, pytest.mark.xdist_group("deb"), pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.systemd, pytest.mark.timeout(600)]
 
 
 def build(directory: Path, version: str) -> Path:

@@ -19,7 +19,7 @@ import pytest
 from tests.host import machine
 from tests.host.machine import Machine
 
-pytestmark = [pytest.mark.systemd, pytest.mark.xdist_group("host"), pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.systemd, pytest.mark.timeout(600)]
 DAEMONS = ("smtpd", "qrun", "local", "remote", "imapd", "pop3d")
 INSTALL = "make -s install DEPS=system SENDMAIL=yes"
 SOCKETS = [f"pymta-{name}.socket" for name in ("smtp", "submission", "submissions", "imap", "imaps", "pop3", "pop3s", "lmtp")]

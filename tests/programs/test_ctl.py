@@ -63,9 +63,12 @@ class Host:
         return os.listdir(new) if os.path.isdir(new) else []
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def host():
     made = Host()
+    assert made.ctl("status").returncode == 3
+    done = made.ctl("start")
+    assert done.returncode == 0 and done.stdout.count("started, pid") == len(DAEMONS), done.stdout + done.stderr
     yield made
     done = made.ctl("stop")
     shutil.rmtree(made.top, ignore_errors=True)
@@ -73,9 +76,6 @@ def host():
 
 
 def test_everything_starts_and_mail_is_delivered(host):
-    assert host.ctl("status").returncode == 3
-    done = host.ctl("start")
-    assert done.returncode == 0 and done.stdout.count("started, pid") == len(DAEMONS), done.stdout + done.stderr
     with smtplib.SMTP("127.0.0.1", host.ports["smtp.listen"], timeout=20) as smtp:
         smtp.sendmail("a@b.test", ["ann@example.test"], "Subject: one\r\n\r\ntext\r\n")
     wait_until(lambda: len(host.mailbox()) == 1, 20)
