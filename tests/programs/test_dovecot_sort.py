@@ -25,16 +25,18 @@ NAMES = (b"ann@a.example", b"Zoe <ann@z.example>", b'"Q. Bee" <bob@b.example>', 
 ZONES = (b"+0000", b"-0500", b"+1130", b"GMT", b"EST")
 
 
-def message(dice: random.Random, number: int) -> bytes:
-    """Nobody names itself as its ancestor, and ids are unique: there each server has its own way out of the contradiction."""
-    others = [one for one in range(max(0, number - 9), number + 3) if one != number]
-    ids = [b"<%d@x.example>" % one for one in sorted(dice.sample(others, dice.choice([0, 0, 1, 1, 2])))]
+def message(dice: random.Random, number: int, odd: bool) -> bytes:
+    """odd: ids that others have too, messages that name themselves as their ancestor, ancestors in a circle, and twice."""
+    others = [one for one in range(max(0, number - 9), number + 3) if odd or one != number]
+    named = dice.sample(others, dice.choice([0, 0, 1, 1, 2, 3] if odd else [0, 0, 1, 1, 2]))
+    ids = [b"<%d@x.example>" % one for one in (named + named[:dice.randint(0, 1)] if odd else sorted(named))]
+    own = dice.choice(others) if odd and dice.random() < 0.2 else number
     lines = [b"Subject: " + dice.choice(SUBJECTS), b"From: " + dice.choice(NAMES), b"To: " + dice.choice(NAMES), b"Cc: " + dice.choice(NAMES)]
     if dice.random() < 0.9:
         lines.append(b"Date: Mon, %d Jan 2024 %02d:%02d:%02d %b" % (dice.randint(1, 28), dice.randint(0, 23), dice.randint(0, 59),
                                                                     dice.randint(0, 59), dice.choice(ZONES)))
     if dice.random() < 0.9:
-        lines.append(b"Message-ID: <%d@x.example>" % number)
+        lines.append(b"Message-ID: <%d@x.example>" % own)
     if ids:
         lines.append((b"References: " if dice.random() < 0.7 else b"In-Reply-To: ") + b" ".join(ids))
     dice.shuffle(lines)
@@ -43,11 +45,11 @@ def message(dice: random.Random, number: int) -> bytes:
 
 def test_sort_and_thread_say_the_same() -> None:
     dice = random.Random(11)
-    for count in (12, 12, 12, 30, 300):
+    for count, odd in ((12, False), (12, True), (12, True), (30, True), (300, False), (300, True)):
         with directory() as top:
             path = top + "/Maildir"
             mailbox.make(path, ())
-            corpus = [message(dice, number) for number in range(count)]
+            corpus = [message(dice, number, odd) for number in range(count)]
             for number, data in enumerate(corpus):
                 name = f"{path}/new/{1_700_000_000 + number}.M{number}P1.host"
                 with open(name, "wb") as file:

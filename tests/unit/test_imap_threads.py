@@ -37,7 +37,11 @@ def test_ordered_subject() -> None:
 
 
 def test_loops_and_two_of_one_id() -> None:
-    assert run("refs", keys("a", 11, 12), keys("a", 12, 11)) in (b"(2 1)", b"(1 2)")
+    """RFC 5256 §3 (1.B): what others said of a message's parent goes first, then a link is made if it makes no loop.  As in Dovecot."""
+    assert run("refs", keys("a", 11, 12), keys("a", 12, 11)) == b"(2 1)"
+    assert run("refs", keys("a", 11), keys("b", 12, 11), keys("c", 13, 11, 12, 13)) == b"(1 2)(3)"         # names itself
+    assert run("refs", keys("a", 11, 12), keys("b", 12), keys("c", 13, 14, 11)) == b"(2 1 3)"
+    assert run("refs", keys("a", 11, 13, 12), keys("b", 12, 11)) == b"(2 1)"                               # 1 answers 2, which answers 1
     assert sorted(re.findall(rb"\d", run("references", keys("a", 11, 11), keys("b", 11, 11), keys("c", 11)))) == [b"1", b"2", b"3"]
 
 

@@ -78,11 +78,11 @@ class _Forest:
                     parents[node] = before
                     has_children.add(before)
                 before = node
-            if before >= 0 and before != at and parents[at] != before and not (at in has_children and self._above(at, before)):
-                parents[at] = before
-                has_children.add(before)
-            elif before < 0:
-                parents[at] = -1
+            if parents[at] != before:
+                parents[at] = -1                        # what others said of it goes, also where it names itself or makes a loop
+                if before >= 0 and before != at and not (at in has_children and self._above(at, before)):
+                    parents[at] = before
+                    has_children.add(before)
         return self._prune()
 
     def _above(self, node: int, start: int) -> bool:
