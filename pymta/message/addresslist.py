@@ -57,7 +57,7 @@ class _Reader:
         self.local: bytes | None = None
         self.name: bytes | None = None
         self.route: bytes = b""
-        self.angle = self.after_angle = self.space = self.seen = False
+        self.angle = self.after_angle = self.space = self.seen = self.over = False     # over: behind the blank that ended the domain
 
     def run(self) -> list[Address]:
         value, at, length = self.value, 0, len(self.value)
@@ -82,7 +82,9 @@ class _Reader:
         return self.out
 
     def word(self, text: bytes) -> None:
-        if self.after_angle:
+        if self.local is not None and self.phrase and self.space and not text.startswith(b".") and not self.phrase.endswith(b"."):
+            self.over = True
+        if self.after_angle or self.over:
             return
         if self.phrase and self.space and self.local is None and not self.angle:
             self.phrase += b" "
@@ -98,11 +100,12 @@ class _Reader:
             elif self.local is None:
                 self.local, self.phrase = self.phrase, b""
                 self.seen = True
-            else:
+            elif not self.over:
                 self.phrase += b"@"                     # a@b@c: keep what was said
         elif mark == b"<" and not self.angle and not self.after_angle:
             name = self.phrase if self.local is None else self.local + b"@" + self.phrase
             self.name, self.phrase, self.local, self.angle, self.seen = name, b"", None, True, True
+            self.over = False
         elif mark == b">" and self.angle:
             self.angle, self.after_angle = False, True
         elif self.angle and self.route and self.local is None and mark in b",:":

@@ -41,7 +41,7 @@ _WHY = {
     ("dispositions", "BODYSTRUCTURE"): "one without a word is none",
     ("locations and ids", *_STRUCTURE): "blanks at the end of a field are not part of it",
     ("encodings", *_STRUCTURE): "the first word is the encoding",
-    ("groups", "ENVELOPE"): "a group in a group", ("missing commas", "ENVELOPE"): "an address that cannot be read is read another way",
+    ("groups", "ENVELOPE"): "a group in a group",
     ("brackets only", "ENVELOPE"): "an address that cannot be read is read another way",
     ("a name without an address", "ENVELOPE"): "one word or several without an address are a local part",
     ("fields of addresses twice", "ENVELOPE"): "an empty Sender is none",

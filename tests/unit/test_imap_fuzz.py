@@ -17,12 +17,15 @@ WORDS = [b"LOGIN", b"AUTHENTICATE", b"PLAIN", b"LOGOUT", b"NOOP", b"CAPABILITY",
          b"TEXT", b"SUBJECT", b"BEFORE", b"1-Jan-2024", b"RETURN", b"(COUNT)", b"CHARSET", b"UTF-8", b"{3+}\r\nabc", b"{3}", b"{99999+}", b"%", b"(MESSAGES)",
          b"$", b"(SAVE)", b"(PARTIAL -1:-2)", b"ESEARCH", b"IN (personal)", b"NOTIFY", b"SET", b"STATUS",
          b"(personal (MessageNew MessageExpunge FlagChange MailboxName))", b"(selected (MessageNew (UID) MessageExpunge))", b"NONE",
-         b"=", b"AGFsaWNlAHNlY3JldA==", b"&AOQ-", b"\xff", b"\0"]
+         b"REPLACE", b"CATENATE", b"(URL /INBOX/;UID=1 TEXT {3+}\r\nabc)", b"~{3+}\r\na\0b", b"BINARY[1]<0.2>", b"BINARY.SIZE[2]", b"PREVIEW", b"(LAZY)", b"SAVEDATE",
+         b"EMAILID", b"THREADID", b"SAVEDON", b"(MAILBOXID)", b"=", b"AGFsaWNlAHNlY3JldA==", b"&AOQ-", b"\xff", b"\0"]
 COMMANDS = st.lists(st.sampled_from([
     b"x SELECT INBOX", b"x FETCH 1:* (FLAGS ENVELOPE BODYSTRUCTURE BODY[1])", b"x UID STORE 1:9 +FLAGS (\\Deleted)", b"x EXPUNGE", b"x IDLE", b"DONE",
     b"x UID COPY 1:* Sent", b"x SEARCH TEXT a", b"x CLOSE", b"x UID MOVE 3 Trash", b"x APPEND INBOX {3+}\r\nabc", b"x LIST \"\" *", b"x EXAMINE Sent",
     b"x RENAME Sent New", b"x DELETE INBOX", b"x DELETE New", b"x STATUS INBOX (MESSAGES)", b"", b"x SELECT nowhere",
     b"x NOTIFY SET STATUS (selected (MessageNew (BODY[]) MessageExpunge FlagChange)) (personal (MessageNew MessageExpunge MailboxName))", b"x NOTIFY NONE",
+    b"x FETCH 1:* (BINARY[1] PREVIEW (LAZY) EMAILID THREADID SAVEDATE)", b"x UID REPLACE 2 Sent {3+}\r\nabc",
+    b"x APPEND INBOX CATENATE (URL \"/INBOX/;UID=1/;SECTION=1\" TEXT {1+}\r\nx)", b"x APPEND INBOX ~{4+}\r\n\n\n\0\0", b"x SEARCH OR EMAILID M1 THREADID T",
     b"x ENABLE UIDONLY QRESYNC", b"x UID SEARCH RETURN (SAVE PARTIAL 1:2) ALL", b"x ESEARCH IN (personal) ALL", b"x UID FETCH $ FLAGS (PARTIAL -1:-1)"]), max_size=6)
 LINE = st.lists(st.sampled_from(WORDS), min_size=1, max_size=7).map(b" ".join)
 SAID = st.lists(st.one_of(LINE, COMMANDS.map(b"\r\n".join), st.binary(max_size=10)), max_size=8)

@@ -276,6 +276,8 @@ def test_a_message_that_is_no_multipart_has_one_part() -> None:
     (b"=?utf-8?q?J=C3=B6?= X <j@x>", [(b"=?utf-8?q?J=C3=B6?= X", None, b"j", b"x")]),
     (b"J\xc3\xb6 <j@x>", [(b"J\xc3\xb6", None, b"j", b"x")]),
     (b"a@b@c", [(None, None, b"a", b"b@c")]),
+    (b"a@b c@d, e@f", [(None, None, b"a", b"b"), (None, None, b"e", b"f")]), (b"a@b <c@d> e", [(b"a@b", None, b"c", b"d")]),
+    (b"a@b . c", [(None, None, b"a", b"b.c")]), (b"<a@b c>, a@b c <d@e>", [(None, None, b"a", b"b"), (b"a@b", None, b"d", b"e")]),
     (b" , ,,", []),
     (b"", []),
     (b"Ann <a@b> junk, c@d", [(b"Ann", None, b"a", b"b"), (None, None, b"c", b"d")]),
