@@ -38,7 +38,8 @@ class InUse(Exception):
 
 @dataclass
 class Drop:
-    """sizes: octets with CR LF line ends; uids: unique ids; both by index, which never changes while the drop is open."""
+    """sizes: octets with CR LF line ends; uids: unique ids; both by index, which never changes while the drop is open;
+    by: who removes (Changes.by)."""
 
     store: MailStore
     folder: Folder
@@ -46,6 +47,7 @@ class Drop:
     messages: list[Message] = field(default_factory=list)
     sizes: list[int] = field(default_factory=list)
     uids: list[bytes] = field(default_factory=list)
+    by: object = None
 
     def open_file(self, index: int) -> int:
         """A descriptor to read message index from, for the caller to close.  Raises Gone, OSError."""
@@ -58,7 +60,7 @@ class Drop:
         """Remove messages, durably; how many are still there.  What somebody else has removed counts as removed.
         Raises OSError where the disk refuses: some may be gone, none is for certain."""
         wanted = [self.messages[index].uid for index in indices]
-        self.folder.expunge(wanted)
+        self.folder.expunge(wanted, self.by)
         return sum(self.folder.get(uid) is not None for uid in wanted)
 
     def close(self) -> None:

@@ -16,10 +16,10 @@ Every change on disk goes through durable; what a call returned is on disk (flag
 from pymta.mailbox.annotating import NoSuchUse, TooBig, TooMany
 from pymta.mailbox.counts import Status
 from pymta.mailbox.folder import Folder
-from pymta.mailbox.message import Changes, Gone, Message, NoSuchMailbox, crlf
+from pymta.mailbox.message import Changes, Doer, Gone, Message, NoSuchMailbox, crlf
 from pymta.mailbox.opened import attach
 from pymta.mailbox.room import OverQuota, Quota
 from pymta.mailbox.store import MailboxExists, MailStore, NameRefused, make
 
-__all__ = ["Changes", "Folder", "Gone", "MailStore", "MailboxExists", "Message", "NameRefused", "NoSuchMailbox", "NoSuchUse", "OverQuota", "Quota", "Status", "TooBig", "TooMany",
+__all__ = ["Changes", "Doer", "Folder", "Gone", "MailStore", "MailboxExists", "Message", "NameRefused", "NoSuchMailbox", "NoSuchUse", "OverQuota", "Quota", "Status", "TooBig", "TooMany",
            "attach", "crlf", "make"]

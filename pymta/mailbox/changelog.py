@@ -27,6 +27,9 @@ if TYPE_CHECKING:
 STRIDE = 1000
 _SPARE = 100                                            # numbers left when the next stride is leased
 _LOG_OCTETS_MAX = 1 << 22                               # a longer log is begun anew
+_COMPACT_OCTETS = 1 << 20                               # one that is longer, and four times what it was after the last time, is compacted
+_GONE_KEEP_S = 30 * 86400.0                             # expunges are told one by one for so long,
+_GONE_MAX = 10_000                                      # and so many of them
 _KEY = b"M"
 
 
@@ -60,6 +63,7 @@ class ChangeLog:
         self._last = 0                                  # the highest number in the log
         self._fd = -1
         self._offset = 0
+        self._compact_at = _COMPACT_OCTETS
         self._gone: list[tuple[int, Ranges]] = []
         self._unseen: dict[int, tuple[int, bytes | None]] = {}  # UID -> (number, state) that others wrote down and we do not see yet
         self._leasing = self._numbered = False
@@ -215,6 +219,7 @@ class ChangeLog:
         states = sorted(by_state, key=lambda state: -len(by_state[state]))
         if states:                                      # most are like the first: say so of all, and then which are not
             by_state[states[0]] = [message.uid for message in folder.messages]
+        self._keep_old()
         lines = [format.encode(Line(self.floor, now, state, format.ranges_of(by_state[state]))) for state in states]
         durable.replace(self.path, b"".join([format.head(folder.uidvalidity, boot_id() or b"-", self.floor), *lines]), 0o600)
         self._fd = os.open(self.path, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
@@ -254,9 +259,13 @@ class ChangeLog:
 
     # ---- writing ------------------------------------------------------------------------------------------------------
     def record(self, changes: Changes) -> None:
-        """Write down what the folder is about to tell."""
+        """Write down what the folder is about to tell.  What somebody did whom we can name is always written down."""
         if not self.loaded:
-            return
+            if not changes or not changes.who or self.folder.uidlist.list is None:
+                return
+            self.load()
+            if not self.loaded:
+                return
         if not changes:
             if self._unseen:
                 self._settle()
@@ -273,11 +282,16 @@ class ChangeLog:
             log.event("trouble", mailbox=self.folder.directory, why=f"changes are not written down: {error}")
             known = False                               # the next who asks compares, and finds them
         self.loaded = known
+        if known and self._offset > self._compact_at:
+            self.compact()
 
     def _record(self, changes: Changes) -> None:
         changed: dict[bytes | None, list[int]] = {}
         numbered: list[Message] = []
         touched = [*changes.arrived, *changes.flags]
+        if changes.who:                                 # though somebody who only saw it may have been first
+            for uid in (*(message.uid for message in touched), *changes.expunged):
+                self._unseen.pop(uid, None)
         if not self._unseen:                            # nobody else writes here, as a rule
             numbered = [message for message in touched if not message.expunged]
             for message, state in zip(numbered, _states(numbered)):
@@ -294,7 +308,7 @@ class ChangeLog:
         if gone:
             changed[GONE] = gone
         if changed:
-            modseq = self._write(changed)
+            modseq = self._write(changed, changes.who)
             for message in numbered:
                 message.modseq = modseq
         self._settle()
@@ -340,13 +354,13 @@ class ChangeLog:
         unseen = min((modseq for modseq, _ in self._unseen.values()), default=0)
         self.highest = max(self.highest, min(self._last, unseen - 1) if unseen else self._last)
 
-    def _write(self, changed: dict[bytes | None, list[int]]) -> int:
+    def _write(self, changed: dict[bytes | None, list[int]], who: bytes = b"") -> int:
         """One number for all of it."""
         modseq = self._last + 1
         if modseq > self._ceiling():
             raise OSError("no number may be given just now")
         now = int(clock.now())
-        data = b"".join([format.encode(Line(modseq, now, info, format.ranges_of(sorted(uids)))) for info, uids in changed.items()])
+        data = b"".join([format.encode(Line(modseq, now, info, format.ranges_of(sorted(uids)), who)) for info, uids in changed.items()])
         durable.append(self.path, data, sync=False)
         self._offset += len(data)
         self._last = modseq
@@ -354,12 +368,49 @@ class ChangeLog:
             self._gone.append((modseq, format.ranges_of(sorted(changed[GONE]))))
         return modseq
 
+    def compact(self) -> None:
+        """Put a shorter log that says the same in its place.  Where that cannot be done, the long one stays."""
+        try:
+            fcntl.flock(self._fd, fcntl.LOCK_EX)
+            try:
+                if self._refresh():
+                    self._compact()
+            finally:
+                self._unlock()
+        except (OSError, ValueError) as error:
+            log.event("trouble", mailbox=self.folder.directory, why=f"the log of changes is not compacted: {error}")
+            self._compact_at = 2 * self._offset
+
+    def _compact(self) -> None:
+        data = os.pread(self._fd, self._offset, 0)
+        first, _, rest = data.partition(b"\n")
+        floor = format.decode_head(first, self.folder.uidvalidity, boot_id())
+        if floor is None:
+            raise ValueError("its first line is another's")
+        floor, lines = format.compacted(floor, format.decode(rest), since=clock.now() - _GONE_KEEP_S, gone_max=_GONE_MAX)
+        self._keep_old()
+        durable.replace(self.path, b"".join([format.head(self.folder.uidvalidity, boot_id(), floor), *map(format.encode, lines)]), 0o600)
+        old, self._fd = self._fd, os.open(self.path, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
+        os.close(old)
+        self._offset = os.fstat(self._fd).st_size
+        self._compact_at = max(_COMPACT_OCTETS, 4 * self._offset)
+
+    def _keep_old(self) -> None:
+        """What stood in the log until now stays beside it, for those who ask what happened."""
+        old = os.path.join(self.folder.directory, format.OLD_NAME)
+        try:
+            if os.path.getsize(self.path) <= 2 * _LOG_OCTETS_MAX:
+                durable.unlink_if_there(old)
+                durable.link(self.path, old)
+        except OSError:
+            pass                                        # there was none
+
     def forget(self) -> None:
         """Let go of the descriptor and of what was read."""
         if self._fd >= 0:
             os.close(self._fd)
         self._fd, self._offset, self.loaded, self.highest, self.floor, self._last = -1, 0, False, 0, 0, 0
-        self._gone, self._unseen = [], {}
+        self._gone, self._unseen, self._compact_at = [], {}, _COMPACT_OCTETS
 
 
 def changed_since(log: ChangeLog, messages: Iterable[Message], modseq: int) -> list[Message]:

@@ -132,11 +132,19 @@ class Message:
         return uidlist.key_of(self.keys, b"G") or self.base
 
 
+@dataclass(frozen=True)
+class Doer:
+    """Somebody who changes something and is no session."""
+
+    who: bytes
+
+
 @dataclass
 class Changes:
     """What happened, as one step: UIDs that went, messages that came, messages whose flags are others now.
 
-    by: what was handed to the method that made the change (a session, say), None for changes found on disk.
+    by: what was handed to the method that made the change (a session, say), None for changes found on disk.  Where it has an attribute
+    `who` (see formats.changes), that is written down.
     expunged and arrived are ascending; arrived lies above every UID known before.
     """
 
@@ -144,6 +152,10 @@ class Changes:
     arrived: list[Message] = field(default_factory=list)
     flags: list[Message] = field(default_factory=list)
     by: object = None
+
+    @property
+    def who(self) -> bytes:
+        return getattr(self.by, "who", b"")
 
     def __bool__(self) -> bool:
         return bool(self.expunged or self.arrived or self.flags)

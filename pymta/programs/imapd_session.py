@@ -11,6 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 from pymta import clock, imap_without, log, mailbox, serve, sessions, trace
 from pymta.accounts import Mailbox
+from pymta.formats import changes
 from pymta.mailbox.annotating import VALUE_MAX_OCTETS
 from pymta.proto.imap import session as imap
 from pymta.proto.imap.framing import Limits
@@ -198,7 +199,7 @@ class MailSession(Session):
         self._trace = trace.begin(wire.worker.settings["host.run"], "imap", (self.user, wire.peer[0]), Imap,
                                   f"{self._facts['listener']} session of <{self.user}> from {wire.peer[0]}, {self._facts['tls'] or 'no TLS'}")
         setting = imap.Setting(self._shared.limits, explain, clock.now, self._wake, self._expunged, self._trace, self._without,
-                               self._shared.notify_mailboxes)
+                               self._shared.notify_mailboxes, self._who)
         client_id = {b"name": self._facts["client"].encode()} if self._facts["client"] else {}
         self._engine = imap.Session(store, setting, tag=tag, said=self._said, client_id=client_id)
         self._said = b""
@@ -270,6 +271,10 @@ class MailSession(Session):
 
     def _without(self, client: bytes) -> frozenset[bytes]:
         return self._shared.switches.off(self._box.without, client.decode("utf-8", "replace"))
+
+    def _who(self, client: bytes) -> bytes:
+        """What is written down of who did something to a message."""
+        return changes.who(self._facts["listener"], self.wire.peer[0], client.decode("utf-8", "replace"))
 
     def _expunged(self, name: str, count: int) -> None:
         log.event("expunge", service="imap", user=f"<{self.user}>", mailbox=name, count=count, client=self.wire.peer[0])

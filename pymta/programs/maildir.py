@@ -4,6 +4,7 @@
     pymta-maildir [--etc DIR] adopt    USER|MAILDIR --from dovecot|courier [--dry-run] [--anyway]
     pymta-maildir [--etc DIR] leave    USER|MAILDIR --to dovecot|courier [--dry-run] [--anyway]
     pymta-maildir [--etc DIR] undelete USER|MAILDIR [MAILBOX] [--since WHEN] [--list] [--json]
+    pymta-maildir [--etc DIR] who      USER|MAILDIR [MAILBOX UID] [--message-id ID] [--json]
 
 Exit status: 0; 1 check found something, or clients would notice the move; 64 usage; 66 no such Maildir; 67 no such user; 75 somebody holds it, try again; 77 no right to.
 """
@@ -18,11 +19,11 @@ import time
 from dataclasses import replace
 
 from pymta import clock, log, settings
-from pymta.upkeep import adopt, check, moving, servers, undelete, whose
+from pymta.upkeep import adopt, check, moving, servers, undelete, who, whose
 from pymta.upkeep.finding import FAULT, NOTE, printable
 
 NAME = "pymta-maildir"
-EX_FOUND, EX_USAGE, EX_IOERR, EX_TEMPFAIL, EX_NOPERM = 1, 64, 74, 75, 77
+EX_FOUND, EX_USAGE, EX_NOINPUT, EX_IOERR, EX_TEMPFAIL, EX_NOPERM = 1, 64, 66, 74, 75, 77
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -54,7 +55,7 @@ class _Parser(argparse.ArgumentParser):
 def _arguments() -> argparse.ArgumentParser:
     top = _Parser(prog=NAME, description="check a Maildir, take it over or give it back, bring back what was expunged")
     top.add_argument("--etc", metavar="DIR", default=settings.DEFAULT_ETC, help=f"where pymta.conf lies ({settings.DEFAULT_ETC})")
-    commands = top.add_subparsers(required=True, metavar="check | adopt | leave | undelete")
+    commands = top.add_subparsers(required=True, metavar="check | adopt | leave | undelete | who")
     part = commands.add_parser("check", help="say what is not as it should be, and why")
     part.add_argument("name", metavar="USER|MAILDIR")
     part.add_argument("--repair", action="store_true", help="put right what can be without losing anything")
@@ -78,6 +79,13 @@ def _arguments() -> argparse.ArgumentParser:
     part.add_argument("--list", action="store_true", help="only say what there is")
     part.add_argument("--json", action="store_true", help="one JSON object per message")
     part.set_defaults(run=_undelete)
+    part = commands.add_parser("who", help="say what happened to a message, and who did it")
+    part.add_argument("name", metavar="USER|MAILDIR")
+    part.add_argument("mailbox", metavar="MAILBOX", nargs="?")
+    part.add_argument("uid", metavar="UID", nargs="?", type=int)
+    part.add_argument("--message-id", metavar="ID", help="every message with this Message-ID")
+    part.add_argument("--json", action="store_true", help="one JSON object per event")
+    part.set_defaults(run=_who)
     return top
 
 
@@ -190,4 +198,25 @@ def _undelete(given: argparse.Namespace) -> int:
             print(f"{printable(one.mailbox)}  {number}  {when}  {one.expunged.size}  {printable(sender)}  {printable(subject)}")
     if not given.json and not lost:
         print("nothing that was expunged is still there")
+    return 0
+
+
+# ---- who --------------------------------------------------------------------------------------------------------------
+def _who(given: argparse.Namespace) -> int:
+    if (given.uid is None) == (given.message_id is None):
+        raise whose.Refused(EX_USAGE, "name a MAILBOX and a UID, or a --message-id")
+    root = os.fsencode(whose.maildir(given.name, given.etc))
+    meant = who.find(root, given.message_id, given.mailbox) if given.message_id else [(given.mailbox, given.uid)]
+    try:
+        happened = [one for mailbox, uid in meant for one in who.to_message(root, mailbox, uid)]
+    except KeyError:
+        raise whose.Refused(EX_NOINPUT, f"{given.mailbox}: no such mailbox") from None
+    for one in sorted(happened, key=lambda one: one.when):
+        when = datetime.datetime.fromtimestamp(one.when).isoformat(" ")
+        if given.json:
+            print(json.dumps({"mailbox": one.mailbox, "uid": one.uid, "when": when, "what": one.what, "who": one.who or None}))
+        else:
+            print(f"{when}  {printable(one.mailbox)} {one.uid}  {printable(one.what)}  {printable(one.who) or '(found on the disk)'}")
+    if not happened and not given.json:
+        print("nothing is known of it" if meant else "no such message is there, nor waits in limbo")
     return 0

@@ -10,6 +10,8 @@ from collections.abc import Callable
 from pymta import auth, background, log, serve, sessions, settings, trace
 from pymta.accounts import Mailbox
 from pymta.drop import Drop, Gone, InUse, open_drop
+from pymta.formats import changes
+from pymta.mailbox import Doer
 from pymta.message.surrogate import surrogate
 from pymta.proto import pop3
 from pymta.proto.mask import Pop3
@@ -199,6 +201,7 @@ class Pop3Session(Session):
             self._server.refused(b"SYS/TEMP", b"cannot open the mailbox now; try again later")
         else:
             self._name = mailbox.address
+            self._drop.by = Doer(changes.who(self._service, self._client))
             log.event("login", service=self._service, user=who, client=self._client, tls=tls or self.wire.tls_version)
             self._server.logged_in(self._drop.sizes, self._drop.uids)
 

@@ -5,8 +5,8 @@ import os
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from pymta.formats import maildir
-from pymta.mailbox import MailStore
+from pymta.formats import changes, maildir
+from pymta.mailbox import Doer, MailStore
 from pymta.mailbox.message import LIMBO
 from pymta.mailbox.restoring import Expunged, expunged, restore
 from pymta.message import decode, header
@@ -62,7 +62,7 @@ def bring_back(root: bytes, lost: list[Lost]) -> list[tuple[Lost, int]]:
         theirs = {one.expunged.name: one for one in lost if one.mailbox == mailbox}
         folder = store.open(mailbox)
         try:
-            done += [(theirs[name], uid) for name, uid in restore(folder, theirs)]
+            done += [(theirs[name], uid) for name, uid in restore(folder, theirs, Doer(changes.who("pymta-maildir")))]
         finally:
             store.close(folder)
     return done

@@ -5,6 +5,8 @@ import os
 import random
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from pymta import mailbox
 from pymta.formats import changes
@@ -215,3 +217,120 @@ def test_a_disk_that_fills_up_loses_no_change(folder, monkeypatch):
     folder.set_flags([5], "add", ["\\Seen"])
     monkeypatch.undo()
     assert folder.highestmodseq > first and uids(folder.changed_since(first)) == [5]
+
+
+# ---- who did it -------------------------------------------------------------------------------------------------------
+class By:
+    who = changes.who("imaps", "192.0.2.7", "A mail, 1.0")
+
+
+def lines_of(folder) -> list[Line]:
+    with open(log_of(folder), "rb") as file:
+        return changes.decode(file.read().partition(b"\n")[2])
+
+
+def test_a_line_says_who_and_one_without_is_read_too():
+    line = Line(5, 7, GONE, ((2, 2),), By.who)
+    assert changes.encode(line) == b"5 7 - 2 imaps,192.0.2.7,A%20mail;%201.0\n" and changes.decode(changes.encode(line)) == [line]
+    assert changes.who_text(line) == "imaps,192.0.2.7,A mail; 1.0"
+    assert changes.decode(b"5 7 =S 1:4\n5 7 - 2\n") == [Line(5, 7, b"S", ((1, 4),)), Line(5, 7, GONE, ((2, 2),))]
+    assert b" " not in changes.who("\0\n\x7fé " * 99) and len(changes.who("é" * 999)) <= 600
+    with pytest.raises(ValueError):
+        changes.decode(b"5 7 - 2 who else\n")
+
+
+def test_what_somebody_did_is_written_down_though_nobody_asked_for_numbers(store, folder):
+    assert not os.path.exists(log_of(folder))
+    folder.set_flags([1], "add", ["\\Seen"])
+    assert not os.path.exists(log_of(folder)), "nobody we could name"
+    folder.set_flags([2, 3], "add", ["\\Flagged"], By())
+    folder.expunge([3], By())
+    assert [(line.info, line.uids, line.who) for line in lines_of(folder) if line.who] == [(b"F", ((2, 3),), By.who), (GONE, ((3, 3),), By.who)]
+    told = folder.highestmodseq
+    assert again(folder).highestmodseq == told
+
+
+def test_who_was_first_to_see_it_does_not_hide_who_did_it(folder, other):
+    assert other.highestmodseq == folder.highestmodseq
+    real = folder.changelog.record
+
+    def late(what):
+        if what:
+            other.sync()                                # sees the new name, and writes it down as found on the disk
+        real(what)
+    folder.changelog.record = late
+    folder.set_flags([1], "add", ["\\Seen"], By())
+    mine = [line for line in lines_of(folder) if line.uids == ((1, 1),)]
+    assert [line.who for line in mine] == [b"", By.who]
+    other.sync()
+    assert other.highestmodseq == folder.highestmodseq == mine[-1].modseq
+
+
+# ---- compaction -------------------------------------------------------------------------------------------------------
+def test_compaction_says_the_same_of_every_message(store, folder, monkeypatch):
+    start = folder.highestmodseq
+    for turn in range(30):
+        folder.set_flags([1 + turn % 9], "add" if turn % 2 else "remove", ["\\Seen", "\\Flagged"][turn % 3 == 0:][:1], By())
+    folder.expunge([4], By())
+    middle = folder.highestmodseq
+    folder.append(text(99), by=By())
+    before = {message.uid: folder.modseq_of(message) for message in folder.messages}
+    highest, gone, size = folder.highestmodseq, folder.vanished_since(start), os.path.getsize(log_of(folder))
+    folder.changelog.compact()
+    assert os.path.getsize(log_of(folder)) < size and os.path.getsize(os.path.join(os.fsdecode(folder.directory), "pymta-changes.old")) == size
+    for one in (folder, again(folder)):
+        assert one.highestmodseq == highest and one.vanished_since(start) == gone == ((4, 4),) and one.vanished_since(middle) == ()
+        assert {message.uid: one.modseq_of(message) for message in one.messages} == before
+    folder.set_flags([1], "add", ["\\Draft"])
+    assert folder.highestmodseq > highest
+
+
+def test_a_log_that_grows_is_compacted_and_others_go_on(folder, other, monkeypatch):
+    monkeypatch.setattr(changelog, "_COMPACT_OCTETS", 2000)
+    assert other.highestmodseq == folder.highestmodseq
+    folder.changelog._compact_at = other.changelog._compact_at = 2000
+    for turn in range(200):
+        one = (folder, other)[turn % 2]
+        one.set_flags([1 + turn % 7], "add" if turn % 4 < 2 else "remove", ["\\Seen"], By())
+        (folder, other)[not turn % 2].sync()
+    assert os.path.getsize(log_of(folder)) < 2500
+    assert folder.highestmodseq == other.highestmodseq
+    assert {m.uid: folder.modseq_of(m) for m in folder.messages} == {m.uid: other.modseq_of(m) for m in other.messages}
+
+
+def test_expunges_of_long_ago_raise_the_floor(folder, monkeypatch):
+    start = folder.highestmodseq
+    folder.expunge([2], By())
+    between = folder.highestmodseq
+    monkeypatch.setattr(changelog, "_GONE_KEEP_S", -1.0)
+    folder.changelog.compact()
+    fresh = again(folder)
+    assert fresh.highestmodseq == between and fresh.vanished_since(between) == ()
+    assert (2, 2) in fresh.vanished_since(start) and fresh.vanished_since(start) == fresh.vanished_since(0)
+
+
+@given(st.lists(st.tuples(st.integers(0, 2), st.integers(1, 6), st.integers(1, 6)), max_size=40))
+def test_what_is_compacted_ends_alike(events):
+    """Whatever came in whatever order: the last word on each message stays, and numbers told are not forgotten."""
+    lines, gone = [], set()
+    for number, (kind, first, last) in enumerate(events, 101):
+        uids = [uid for uid in range(min(first, last), max(first, last) + 1) if uid not in gone]
+        if uids:
+            lines.append(Line(number, number, GONE if not kind else (b"S", b"F")[kind - 1], changes.ranges_of(uids)))
+            gone |= set(uids) if not kind else set()
+    for since, most in ((0, 99), (0, 1), (120, 2), (999, 99)):
+        floor, kept = changes.compacted(100, lines, since=since, gone_max=most)
+        assert ends(kept, floor) == ends(lines, 100) or floor > 100
+        assert max([floor, *(line.modseq for line in kept)]) == max([100, *(line.modseq for line in lines)]) or not kept
+        assert {uid: word for uid, word in ends(kept, 0).items() if word[1] is not GONE} \
+            == {uid: word for uid, word in ends(lines, 0).items() if word[1] is not GONE}
+        assert all(line in lines for line in kept if line.info is GONE)
+        assert not [line for line in lines if line.info is GONE and line not in kept and line.modseq > floor]
+
+
+def ends(lines, floor):
+    found = {}
+    for line in lines:
+        for first, last in line.uids:
+            found.update(dict.fromkeys(range(first, last + 1), (line.modseq, line.info)))
+    return found

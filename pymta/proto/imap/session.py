@@ -113,6 +113,7 @@ class Session:
         """Who the client says it is, and so what it is not offered."""
         self.client_id = client_id
         self.off = self.setting.without(client_id.get(b"name", b""))
+        self.who = self.setting.who(client_id.get(b"name", b""))
 
     def idle(self, tag: bytes) -> None:
         """From here on everything is told as it happens, until DONE."""

@@ -56,7 +56,7 @@ class Setting:
     explain: an exception of the store -> the text behind NO, None for a bug; now: the clock; wake: called, perhaps in
     another thread, when something can be told to an idling client: call poke() soon; expunged: mailbox name and how many
     messages a client had removed from it; without: the name a client says in ID -> the capabilities it is not offered, in upper case;
-    notify_mailboxes: how many a session may watch; tap: hears all that is said, where somebody wants to know.
+    who: the name a client says in ID -> what is written down of who did something; notify_mailboxes: how many a session may watch; tap: hears all that is said, where somebody wants to know.
     """
 
     limits: Limits
@@ -67,3 +67,4 @@ class Setting:
     tap: Tap | None = None
     without: Callable[[bytes], frozenset[bytes]] = lambda client: frozenset()
     notify_mailboxes: int = 1000
+    who: Callable[[bytes], bytes] = lambda client: b""
