@@ -72,12 +72,19 @@ def header(value: bytes) -> str:
     return "".join(out)
 
 
-def body(data: bytes, part: Part) -> str:
-    """The decoded text of one text part."""
+def body(data: bytes, part: Part) -> bytes:
+    """The decoded text of one text part, in UTF-8."""
     octets = data[part.body:part.end]
     encoding = mime.first_word(part.fields.get(b"content-transfer-encoding", b""))
     if encoding == b"base64":
         octets = base64(octets)
     elif encoding == b"quoted-printable":
         octets = binascii.a2b_qp(octets)
-    return charset(octets, mime.parameter(part.parameters, b"charset"))
+    name = mime.parameter(part.parameters, b"charset")
+    if codec(name) in (None, "ascii", "utf-8"):
+        try:
+            octets.decode("utf-8")
+        except UnicodeDecodeError:
+            return octets.decode("latin-1").encode()
+        return octets
+    return charset(octets, name).encode("utf-8", "replace")

@@ -12,11 +12,10 @@ from __future__ import annotations
 import re
 
 from pymta.message import decode, mime
-from pymta.message.casemap import collate
+from pymta.message.casemap import collate, collate_utf8
 
 PARTS_MAX = decode.PARTS_MAX
 _FOLDS = re.compile(rb"\n[ \t]+").sub
-_SLICE = 1 << 20                                        # characters collated at once
 
 
 def needle(text: str) -> bytes:
@@ -59,15 +58,5 @@ def below(data: bytes, root: mime.Part) -> tuple[bytes, bytes]:
     return b"\n".join(headers), b"\n".join(texts)
 
 
-def _text(text: str) -> bytes:
-    if "\r\n" in text:
-        text = text.replace("\r\n", "\n")
-    if len(text) <= _SLICE:
-        return _octets(text)
-    out = []
-    at = 0
-    while at < len(text):                               # cut behind a line end: no letter is parted from its marks
-        end = text.find("\n", at + _SLICE) + 1 or len(text)
-        out.append(_octets(text[at:end]))
-        at = end
-    return b"".join(out)
+def _text(octets: bytes) -> bytes:
+    return collate_utf8(octets.replace(b"\r\n", b"\n") if b"\r\n" in octets else octets)
