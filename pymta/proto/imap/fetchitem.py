@@ -49,6 +49,8 @@ SIMPLE |= {
     b"RFC822": FetchItem("SECTION", b"RFC822", seen=True),
     b"RFC822.HEADER": FetchItem("SECTION", b"RFC822.HEADER", what=b"HEADER"),
     b"RFC822.TEXT": FetchItem("SECTION", b"RFC822.TEXT", what=b"TEXT", seen=True),
+    b"RFC822.PEEK": FetchItem("SECTION", b"RFC822"),                    # RFC 1730 §6.4.5; Outlook asks so to this day
+    b"RFC822.TEXT.PEEK": FetchItem("SECTION", b"RFC822.TEXT", what=b"TEXT"),
 }
 _FAST = (SIMPLE[b"FLAGS"], SIMPLE[b"INTERNALDATE"], SIMPLE[b"RFC822.SIZE"])
 MACROS: dict[bytes, tuple[FetchItem, ...]] = {
