@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 from pymta.formats.changes import ranges_of
 from pymta.formats.index import Entry
 from pymta.index.describe import describe
-from pymta.formats import metadata
+from pymta.formats import maildir, metadata
 from pymta.index.searching import by_reading
 from pymta.mailbox import Changes, Gone, MailboxExists, NameRefused, NoSuchMailbox, OverQuota, Quota, Status, TooBig, annotating
 from pymta.mailbox.monitor import Tree
@@ -262,8 +262,8 @@ class Store:
         roles = annotating.roles_of(use)
         if name in self.folders or name.upper() == "INBOX":
             raise MailboxExists(name)
-        if not name or ".." in name:
-            raise NameRefused("a level of the name is empty")
+        if why := maildir.refuse(name):
+            raise NameRefused(why)
         self.folders[name] = Folder(name)
         if roles:
             self.annotate(name, {annotating.ROLE: roles.encode()})

@@ -32,6 +32,20 @@ def sessions(store: Store, count: int, name: str = "INBOX") -> list[Conversation
     return out
 
 
+def test_uid_fetch_finds_what_others_moved_in_meanwhile() -> None:
+    store = box(2)
+    one, other = sessions(store, 2)
+    store.folders["Archive"].append(MAIL)
+    other.say("a SELECT Archive")
+    other.say("b MOVE 1 INBOX")
+    assert one.say("c UID FETCH 3:* UID") == ["* 3 EXISTS", "* 3 RECENT", "* 3 FETCH (UID 3)", "c OK Done"]
+    other.say("d SELECT INBOX")
+    other.say("e STORE 1 +FLAGS (\\Deleted)")
+    other.say("f EXPUNGE")
+    heard = one.say("g UID FETCH 1:* UID")              # the numbers stand until it is done
+    assert heard[:3] == ["* 1 FETCH (UID 1)", "* 2 FETCH (UID 2)", "* 3 FETCH (UID 3)"] and "* 1 EXPUNGE" in heard[3:]
+
+
 def test_what_one_does_the_others_hear_where_they_may() -> None:
     one, other = sessions(box(3), 2)
     one.say("a STORE 2 +FLAGS (\\Deleted)")

@@ -46,6 +46,8 @@ def chosen(session: Session, view: View, command: Command) -> list[int]:
 
 def fetch(session: Session, command: Command) -> Running:
     view = _selected(session)
+    if command.uid:                                     # "UID FETCH n:*" is to find what has come in meanwhile
+        yield view.announce(expunge=False, flags=False)
     positions = chosen(session, view, command)
     items, since, vanished, part = command.args[1:]
     if vanished and not (command.uid and session.qresync):
