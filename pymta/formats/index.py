@@ -53,6 +53,10 @@ class Packed(NamedTuple):
     rest: bytes
     text: bytes
 
+    @property
+    def uid(self) -> int:
+        return int.from_bytes(self.rest[4:8], "little")
+
     def row(self, offset: int) -> bytes:
         return offset.to_bytes(8, "little") + self.rest
 

@@ -2,11 +2,14 @@
 from __future__ import annotations
 
 import os
+from bisect import bisect_right
 from collections.abc import Sequence
+from operator import attrgetter
 from typing import TYPE_CHECKING
 
 from pymta import log
 from pymta.formats.index import Entry, Packed, encode
+from pymta.formats.uidlist import UID_MAX
 from pymta.index import columns
 from pymta.index.children import Children
 from pymta.index.describe import describe, unpack
@@ -18,7 +21,8 @@ if TYPE_CHECKING:
 CHILDREN_FROM = 1000                                    # messages that must be read before processes are started for it
 _CHILDREN_MAX = 4
 _TEXTS = {"envelope": columns.ENVELOPE, "bodystructure": columns.BODYSTRUCTURE, "keys": columns.KEYS}
-_AT_ONCE = 250                                          # entries appended at one stroke
+_AT_ONCE = 500                                          # entries appended at one stroke
+_uid = attrgetter("uid")
 
 
 class Describing:
@@ -29,6 +33,7 @@ class Describing:
         self._files = folder.index
         self._files.refresh(folder.uidvalidity)
         self._children: Children | None = None
+        self._early: list[Packed] = []                  # what children have read ahead
         if len(messages) >= CHILDREN_FROM and len(unread := self._files.missing(messages)) >= CHILDREN_FROM:
             try:
                 self._children = Children(folder.directory, unread, min(len(os.sched_getaffinity(0)), _CHILDREN_MAX),
@@ -70,19 +75,22 @@ class Describing:
     def _take(self, uid: int) -> None:
         """What the children have read up to this UID goes into the index."""
         assert self._children is not None
-        packed: list[Packed] = []
         try:
             for answer in self._children.until(uid):
-                packed += unpack(answer)
-                if len(packed) >= _AT_ONCE:
-                    self._files.add(packed, self._folder.uidvalidity)
-                    packed.clear()
+                self._early += unpack(answer)
         except OSError as error:
             log.event("trouble", mailbox=self._folder.directory, why=str(error))
             self.close()
-        if packed:
-            self._files.add(packed, self._folder.uidvalidity)
+        self._add(uid)
         self._files.refresh(self._folder.uidvalidity)
+
+    def _add(self, uid: int) -> None:
+        """Entries up to this UID, in order: then whoever asks of all messages finds theirs one behind the other."""
+        self._early.sort(key=_uid)
+        count = bisect_right(self._early, uid, key=_uid)
+        for begin in range(0, count, _AT_ONCE):
+            self._files.add(self._early[begin:min(begin + _AT_ONCE, count)], self._folder.uidvalidity)
+        del self._early[:count]
 
     def _look(self, message: Message, made: list[Packed]) -> Entry | None:
         try:
@@ -98,3 +106,4 @@ class Describing:
         children, self._children = self._children, None
         if children:
             children.close()
+            self._add(UID_MAX)

@@ -13,7 +13,8 @@ import re
 import struct
 from functools import lru_cache
 from hashlib import blake2b
-from typing import NamedTuple
+from operator import itemgetter
+from typing import Any, Callable, NamedTuple
 
 from pymta.message import addresslist, decode
 from pymta.message.casemap import collate
@@ -37,6 +38,7 @@ _MONTHS = {name: number for number, name in enumerate(
 _ZONES = {b"EST": -5, b"EDT": -4, b"CST": -6, b"CDT": -5, b"MST": -7, b"MDT": -6, b"PST": -8, b"PDT": -7}       # RFC 5322 §4.3
 _EPOCH = datetime.date(1970, 1, 1).toordinal()
 _HEAD = struct.Struct("<BH")
+_IDS = [struct.Struct(f"<{count}Q") for count in range(20)]
 
 
 class Keys(NamedTuple):
@@ -68,11 +70,20 @@ def pack(keys: Keys) -> bytes:
     return _HEAD.pack(keys.reply, len(keys.ids)) + struct.pack(f"<{len(keys.ids)}Q", *keys.ids) + texts
 
 
-def unpack(data: bytes) -> Keys:
+def unpack(data: bytes, _new=tuple.__new__) -> Keys:
     reply, count = _HEAD.unpack_from(data)
-    ids = struct.unpack_from(f"<{count}Q", data, _HEAD.size)
+    ids = (_IDS[count] if count < len(_IDS) else struct.Struct(f"<{count}Q")).unpack_from(data, _HEAD.size)
     subject, from_, to, cc, show_from, show_to = data[_HEAD.size + 8 * count:].decode().split("\0")
-    return Keys(subject, bool(reply), from_, to, cc, show_from, show_to, ids)
+    return _new(Keys, (subject, bool(reply), from_, to, cc, show_from, show_to, ids))
+
+
+def texts(which: list[int]) -> Callable[[bytes], Any]:
+    """What reads these of packed keys: the one text, or a tuple of them.  0 to 5: subject, from_, to, cc, show_from, show_to."""
+    pick = itemgetter(*which)
+
+    def read(data: bytes) -> Any:
+        return pick(data[_HEAD.size + 8 * int.from_bytes(data[1:_HEAD.size], "little"):].decode().split("\0"))
+    return read
 
 
 def _hash(id: bytes) -> int:

@@ -99,6 +99,19 @@ def test_children_read_what_one_process_reads(folder, monkeypatch):
     assert ask(folder) == alone
 
 
+def test_what_children_read_stands_in_order(folder, monkeypatch):
+    monkeypatch.setattr(describing, "CHILDREN_FROM", 5)
+    monkeypatch.setattr("pymta.index.children.BATCH", 2)
+    asked = describing.Describing(folder, folder.messages)
+    asked.some(folder.messages[:11])
+    asked.close()                                       # what was read ahead is not lost
+    with open(os.path.join(folder.directory, ROWS_NAME), "rb") as file:
+        rows = file.read()[64:]
+    uids = [int.from_bytes(rows[at + 12:at + 16], "little") for at in range(0, len(rows), 64)]
+    assert uids == sorted(uids) and uids[:11] == list(range(1, 12))
+    assert right(folder, ask(folder))
+
+
 def test_without_children_all_is_there_too(folder, monkeypatch):
     monkeypatch.setattr(describing, "CHILDREN_FROM", 3)
     monkeypatch.setattr("pymta.index.children.sys.executable", "/nonexistent/python")

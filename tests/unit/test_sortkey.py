@@ -42,6 +42,8 @@ def test_names_and_ids() -> None:
 def test_pack_is_the_inverse_of_unpack_for_anything(fields: dict[bytes, bytes]) -> None:
     keys = sortkey.keys(fields)
     assert sortkey.unpack(sortkey.pack(keys)) == keys
+    assert sortkey.texts([0])(sortkey.pack(keys)) == keys.subject
+    assert sortkey.texts([1, 2, 3, 4, 5])(sortkey.pack(keys)) == (keys.from_, keys.to, keys.cc, keys.show_from, keys.show_to)
 
 
 def test_hostile_fields_are_bounded() -> None:

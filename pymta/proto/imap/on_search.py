@@ -20,7 +20,7 @@ _KEYS_A_TURN = 2000
 
 _THREADERS: dict[bytes, Callable[[Sequence[int], Sequence[Any], Sequence[float]], bytes]] = {
     b"ORDEREDSUBJECT": threads.ordered_subject, b"REFERENCES": threads.references, b"REFS": threads.refs}
-_TEXTS = {b"SUBJECT": "subject", b"FROM": "from_", b"TO": "to", b"CC": "cc", b"DISPLAYFROM": "show_from", b"DISPLAYTO": "show_to"}
+_TEXTS = {word: at for at, word in enumerate((b"SUBJECT", b"FROM", b"TO", b"CC", b"DISPLAYFROM", b"DISPLAYTO"))}      # as sortkey packs them
 
 
 def search(session: Session, command: Command) -> Running:
@@ -61,7 +61,7 @@ def thread(session: Session, command: Command) -> Running:
     asked = (b"THREAD", algorithm, command.uid)         # what the numbers are called is part of the answer
     uids = _numbers(view, found, True), (not command.uid and numbers)
     if view.arranged[:2] != (asked, uids):
-        dates, unpacked = yield from _keys(view, found, said, texts=True)
+        dates, unpacked = yield from _keys(view, found, said, sortkey.unpack)
         view.arranged = (asked, uids, (yield Job(lambda: _THREADERS[algorithm](numbers, unpacked, dates))))
     trees = view.arranged[2]
     yield b"* THREAD %b\r\n" % trees if trees else b"* THREAD\r\n"
@@ -115,11 +115,14 @@ def _sorted(view: View, found: list[int], criteria: tuple[tuple[bytes, bool], ..
     """RFC 5256 §3: what is equal in all criteria stays in the order of the mailbox, also under REVERSE.  RELEVANCY begins with the
     highest (RFC 6203 §6)."""
     words = {word for word, _ in criteria}
-    dates, unpacked = (yield from _keys(view, found, said, texts=not words.isdisjoint(_TEXTS))) if words & (_TEXTS.keys() | {b"DATE"}) else ([], [])
+    texts = sorted(_TEXTS[word] for word in words if word in _TEXTS)
+    read = sortkey.texts(texts) if texts else None
+    dates, keys = (yield from _keys(view, found, said, read)) if texts or b"DATE" in words else ([], [])
     order = list(range(len(found)))
     for word, reverse in reversed(criteria):
         if word in _TEXTS:
-            column: list[Any] = [getattr(one, _TEXTS[word]) for one in unpacked]
+            at = texts.index(_TEXTS[word])
+            column: list[Any] = keys if len(texts) == 1 else [one[at] for one in keys]
         elif word == b"DATE":
             column = dates
         elif word == b"ARRIVAL":
@@ -143,20 +146,20 @@ def _or_nothing(view: View, position: int, name: str) -> Any:
         return 0
 
 
-_NOTHING = sortkey.keys({})
+_NOTHING = sortkey.pack(sortkey.keys({}))
 
 
-def _keys(view: View, found: list[int], said: Progress, *, texts: bool) -> Generator[Any, Any, tuple[list[int], list[sortkey.Keys]]]:
-    """When each was sent and, if texts, its keys; of a message that has gone there is nothing to know."""
+def _keys(view: View, found: list[int], said: Progress, read: Callable[[bytes], Any] | None) -> Generator[Any, Any, tuple[list[int], list[Any]]]:
+    """When each was sent and, where read is given, what that makes of its packed keys; of a message that has gone there is nothing to know."""
     messages = [view.messages[position] for position in found]
     describing = yield Job(lambda: view.folder.describing(messages))
     dates: list[int] = []
-    keys: list[sortkey.Keys] = []
+    keys: list[Any] = []
 
     def look(some: list[Any]) -> None:
         dates.extend([sent or 0 for sent in describing.sent(some)])
-        if texts:
-            keys.extend([_NOTHING if packed is None else sortkey.unpack(packed) for packed in describing.texts(some, "keys")])
+        if read:
+            keys.extend([read(packed or _NOTHING) for packed in describing.texts(some, "keys")])
     said.begin()
     try:
         for begin in range(0, len(messages), _KEYS_A_TURN):
