@@ -76,8 +76,8 @@ def test_every_cut(tmp_path, monkeypatch, without):
                 opened.forget_all()
                 if found not in (told, coming):
                     broken.append((call, found, told, coming))
+            if broken and without:
+                return
     assert len(seen) > 20
-    if without is None:
-        assert not broken, broken[0]
-    else:
-        assert broken
+    assert without is None, "nothing breaks without these syncs"
+    assert not broken, broken[0]
