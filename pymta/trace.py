@@ -7,7 +7,7 @@
 The admin makes the directory, and sessions that begin from then on are written; it is removed, and no more are.  It is a drop box: any
 process may make a file there, which only its owner and root can read, and nobody may list or remove.  Secrets never get here
 (proto/mask); each file ends at FILE_MAX_OCTETS, and there are at most FILES_MAX of a protocol.
-A session nobody asked for costs one stat.  Nothing is synced: if lost, it is traced again.
+A session nobody asked for costs two stats.  Nothing is synced: if lost, it is traced again.
 """
 from __future__ import annotations
 

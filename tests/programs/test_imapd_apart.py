@@ -112,6 +112,7 @@ def test_what_users_says_of_capabilities_holds_for_the_next_login(stage: Stage) 
         imap.send(b'a ID ("name" "Outlook 16")\r\nb LOGIN ben pw\r\nc LOGOUT\r\n')
         heard = imap.file.read()
         assert b"b OK [CAPABILITY IMAP4rev1" in heard and b" UNSELECT " in heard and b" MOVE " not in heard
+        assert b" UIDONLY " not in heard and b" UIDONLY " in before.capability()[1][-1]         # as the defaults have it
         assert b" MOVE " in before.capability()[1][-1]
     finally:
         users.write_text(text)

@@ -6,6 +6,7 @@ import re
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from pymta.proto.mask import Imap
 from tests.imapengine import Conversation
 from tests.mailboxes import Store
 from tests.oddmail import ODD
@@ -17,6 +18,7 @@ WORDS = [b"LOGIN", b"AUTHENTICATE", b"PLAIN", b"LOGOUT", b"NOOP", b"CAPABILITY",
          b"TEXT", b"SUBJECT", b"BEFORE", b"1-Jan-2024", b"RETURN", b"(COUNT)", b"CHARSET", b"UTF-8", b"{3+}\r\nabc", b"{3}", b"{99999+}", b"%", b"(MESSAGES)",
          b"$", b"(SAVE)", b"(PARTIAL -1:-2)", b"ESEARCH", b"IN (personal)", b"NOTIFY", b"SET", b"STATUS",
          b"(personal (MessageNew MessageExpunge FlagChange MailboxName))", b"(selected (MessageNew (UID) MessageExpunge))", b"NONE",
+         b"GETMETADATA", b"SETMETADATA", b"/private/a", b"GETQUOTA", b"SETQUOTA", b"(USE (", b"UTF8 (", b"~{3+}\r\nabc", b"NIL",
          b"REPLACE", b"CATENATE", b"(URL /INBOX/;UID=1 TEXT {3+}\r\nabc)", b"~{3+}\r\na\0b", b"BINARY[1]<0.2>", b"BINARY.SIZE[2]", b"PREVIEW", b"(LAZY)", b"SAVEDATE",
          b"EMAILID", b"THREADID", b"SAVEDON", b"(MAILBOXID)", b"=", b"AGFsaWNlAHNlY3JldA==", b"&AOQ-", b"\xff", b"\0"]
 COMMANDS = st.lists(st.sampled_from([
@@ -24,6 +26,9 @@ COMMANDS = st.lists(st.sampled_from([
     b"x UID COPY 1:* Sent", b"x SEARCH TEXT a", b"x CLOSE", b"x UID MOVE 3 Trash", b"x APPEND INBOX {3+}\r\nabc", b"x LIST \"\" *", b"x EXAMINE Sent",
     b"x RENAME Sent New", b"x DELETE INBOX", b"x DELETE New", b"x STATUS INBOX (MESSAGES)", b"", b"x SELECT nowhere",
     b"x NOTIFY SET STATUS (selected (MessageNew (BODY[]) MessageExpunge FlagChange)) (personal (MessageNew MessageExpunge MailboxName))", b"x NOTIFY NONE",
+    b"x ENABLE IMAP4rev2 UTF8=ACCEPT", b"x CREATE \xc3\xa4 (USE (\\Sent))", b"x SETMETADATA INBOX (/private/a \"b\")", b"x GETQUOTAROOT INBOX",
+    b"x LIST \"\" * RETURN (METADATA (/private/a))", b"x GETMETADATA (DEPTH infinity) INBOX (/private /shared)", b"x STATUS INBOX (DELETED-STORAGE)",
+    b"x APPEND INBOX UTF8 (~{3+}\r\nabc)",
     b"x FETCH 1:* (BINARY[1] PREVIEW (LAZY) EMAILID THREADID SAVEDATE)", b"x UID REPLACE 2 Sent {3+}\r\nabc",
     b"x APPEND INBOX CATENATE (URL \"/INBOX/;UID=1/;SECTION=1\" TEXT {1+}\r\nx)", b"x APPEND INBOX ~{4+}\r\n\n\n\0\0", b"x SEARCH OR EMAILID M1 THREADID T",
     b"x ENABLE UIDONLY QRESYNC", b"x UID SEARCH RETURN (SAVE PARTIAL 1:2) ALL", b"x ESEARCH IN (personal) ALL", b"x UID FETCH $ FLAGS (PARTIAL -1:-1)"]), max_size=6)
@@ -39,9 +44,13 @@ def test_every_state_answers(said: list[bytes], logged_in: bool) -> None:
         store.folders["INBOX"].deliver(message)
     talk = Conversation(store, logged_in=logged_in)
     heard = b""
+    mask = Imap(literals=False)
     for line in said:
         talk.feed(b"t " + line + b"\r\n")
-        heard += talk.take()
+        answer = talk.take()
+        heard += answer
+        shown = [*mask.client(b"t " + line + b"\r\n"), *mask.server(answer)]
+        assert not any(b"\n" in one for one in shown)
     at = 0
     while at < len(heard):                              # every line begins as a reply does; literals are as long as they say
         end = heard.index(b"\r\n", at) + 2
