@@ -29,6 +29,7 @@ HEAD_OCTETS = 64
 BLOCK_HEAD_OCTETS = 20
 ROW_OCTETS = 16
 
+base_crc = crc32                                        # what a row says of a message's base
 _HEAD = struct.Struct("<8sII48x")
 _BLOCK = struct.Struct("<4sIIII")
 _COUNTS = struct.Struct("<II")
@@ -77,16 +78,12 @@ def fits(head: bytes, uidvalidity: int) -> bool:
     return head == new_head(uidvalidity)
 
 
-def base_crc(base: bytes) -> int:
-    return crc32(base)
-
-
 def encode(messages: Sequence[Said]) -> bytes:
     """A block of some messages."""
     rows = array("I")
     text = []
     for uid, base, first, second in messages:
-        rows.extend((uid, crc32(base), len(first) + 1, len(second) + 1))
+        rows.extend((uid, base_crc(base), len(first) + 1, len(second) + 1))
         text += [first, b"\xff", second, b"\xff"]
     joined = b"".join(text)
     counts = _COUNTS.pack(len(messages), len(joined))

@@ -41,6 +41,7 @@ class Searching:
         self.gone: set[int] = set()
         self._folder = folder
         self._messages = {message.uid: message for message in messages}
+        self._bases = {message.uid: base_crc(message.base) for message in messages}
         self._sorted = sorted(self._messages)
         self._matcher = matching.of(key)
         self._children: Children | None = None
@@ -96,8 +97,8 @@ class Searching:
         at = bisect_left(self._sorted, min(block.uids))
         if at == len(self._sorted) or self._sorted[at] > max(block.uids):
             return set()
-        messages = self._messages
-        return {uid for uid, crc in zip(block.uids, block.bases) if uid in messages and base_crc(messages[uid].base) == crc}
+        known = self._bases.get
+        return {uid for uid, crc in zip(block.uids, block.bases) if known(uid) == crc}
 
     def _take(self, which: str, block: Block, text: bytes, ours: set[int]) -> None:
         for uid, score in self._matcher.find(which, block, text):

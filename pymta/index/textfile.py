@@ -85,14 +85,14 @@ class TextFile:
             return text
 
     def add(self, blocks: Sequence[bytes], uidvalidity: int) -> None:
-        """Append blocks.  Where that cannot be done just now, nobody is the worse for it."""
+        """Append blocks that are not there yet.  Where that cannot be done just now, nobody is the worse for it."""
         with self._mutex:
             try:
-                self._add(b"".join(blocks) if len(blocks) > 1 else blocks[0], uidvalidity)
+                self._add(blocks, uidvalidity)
             except OSError:
                 self.close()
 
-    def _add(self, data: bytes, uidvalidity: int) -> None:
+    def _add(self, blocks: Sequence[bytes], uidvalidity: int) -> None:
         try:
             self._refresh(uidvalidity)
         except FileNotFoundError:
@@ -110,9 +110,10 @@ class TextFile:
                 return                                  # removed or made anew meanwhile: another time
             self._refresh(uidvalidity)
             size = os.fstat(lock).st_size
+            data = b"".join([block for block in blocks if not self._has(block)])
             if self._known != size:                     # torn: whoever wrote it is gone, for the lock is ours
                 self.drop()
-            elif size + len(data) <= OCTETS_MAX:
+            elif data and size + len(data) <= OCTETS_MAX:
                 durable.append(self.path, data, sync=False)
                 before = len(self._blocks)
                 self._refresh(uidvalidity)
@@ -120,6 +121,11 @@ class TextFile:
                     block.whole = True                  # nobody needs to look at what we have just made
         finally:
             os.close(lock)
+
+    def _has(self, octets: bytes) -> bool:
+        """Whether a block of the same messages is there: two who read the same mailbox at once make the same blocks."""
+        decoded = decode(octets)
+        return decoded is not None and any(block.uids == decoded[0].uids and block.bases == decoded[0].bases for block in self._blocks)
 
     def tidy(self, count: int) -> None:
         """Begin anew where most rows are of messages that have gone.  count: how many there are."""

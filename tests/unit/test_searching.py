@@ -5,6 +5,7 @@ import base64
 import datetime
 import os
 import random
+from types import SimpleNamespace
 
 import pytest
 from hypothesis import given
@@ -212,14 +213,24 @@ def test_two_processes_keep_in_one_file(folder, monkeypatch):
     other.forget()
 
 
+def test_two_searches_at_once_keep_no_text_twice(folder, monkeypatch):
+    monkeypatch.setattr(searching, "CHILDREN_FROM", 3)
+    two = [folder.searching(folder.messages, ("TEXT", "part")) for _ in range(2)]
+    while any([looking.step() for looking in two]):
+        pass
+    assert two[0].found.keys() == two[1].found.keys() == {message.uid for message in folder.messages}
+    for file in folder.search_files.values():
+        assert sum(len(block.uids) for block in file.blocks(folder.uidvalidity)) == len(folder.messages)
+
+
 def test_another_message_under_the_same_uid(folder):
     """The uidlist was lost and UIDs begin again, or the files were copied from elsewhere."""
     right(folder)
     blocks = folder.search_files["t"].blocks(folder.uidvalidity)
     looking = folder.searching(folder.messages, ("TEXT", "part"))
     assert looking._ours(blocks[0])
-    looking._messages = {message.uid: type("Other", (), {"base": message.base + b"x"}) for message in folder.messages}
-    assert looking._ours(blocks[0]) == set()
+    others = [SimpleNamespace(uid=message.uid, base=message.base + b"x") for message in folder.messages]
+    assert folder.searching(others, ("TEXT", "part"))._ours(blocks[0]) == set()
     assert folder.search_files["t"].blocks(folder.uidvalidity + 1) == []
 
 
