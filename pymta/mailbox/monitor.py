@@ -44,9 +44,11 @@ class _Place:
         self.mutex = threading.Lock()
         self.known: tuple[object, tuple[Status, int]] | None = None
         self._handles: list[int] = []
+        self._paths = [os.path.join(directory, part) for part in parts]
+        self._stamp = self._times()
         try:
-            for part in parts:
-                self._handles.append(watch.shared().add(os.path.join(directory, part), self._heard))
+            for path in self._paths:
+                self._handles.append(watch.shared().add(path, self._heard))
         except FileNotFoundError:
             self.close()
             raise
@@ -56,6 +58,19 @@ class _Place:
     def _heard(self, event: watch.Event) -> None:
         _, mask, _, name = event
         if mask & (watch.OVERFLOW | watch.IGNORED) or self._matters(name):
+            self.stir()
+
+    def _times(self) -> object:
+        """What moves when a name comes or goes."""
+        try:
+            return [(status.st_ino, status.st_mtime_ns) for status in map(os.stat, self._paths)]
+        except OSError:
+            return None
+
+    def look_again(self) -> None:
+        """Nobody may have heard what has happened: see whether something has."""
+        before, self._stamp = self._stamp, self._times()
+        if before != self._stamp:
             self.stir()
 
     def stir(self) -> None:
@@ -107,9 +122,9 @@ class Watch:
 
 
 def look_again() -> None:
-    """Nobody knows whether something has happened: let everybody look."""
+    """Make a lost event harmless: now and then, where something has happened since the last time, it is looked at."""
     for place in list(_places.values()):
-        place.stir()
+        place.look_again()
 
 
 def watched() -> int:

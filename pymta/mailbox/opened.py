@@ -150,7 +150,7 @@ def _slow_look(loop: asyncio.AbstractEventLoop, looker: ThreadPoolExecutor) -> N
             looker.submit(_sync, folder)
         elif folder.scanner.watched and clock.now() - folder.closed_at > _WATCHED_ON_S / 2:
             looker.submit(folder.rest)
-    monitor.look_again()
+    looker.submit(monitor.look_again)
 
 
 def _sync(folder: Folder) -> None:

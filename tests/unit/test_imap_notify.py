@@ -55,6 +55,27 @@ def test_numbers_are_looked_up_once_for_all_who_watch(tmp_path, monkeypatch) -> 
     opened.forget_all()
 
 
+def test_without_a_word_from_inotify_a_look_now_and_then_finds_it(tmp_path, monkeypatch) -> None:
+    def refuse(self: object, *_: object) -> int:
+        raise OSError(28, "no watches left")
+    monkeypatch.setattr(watch.Watcher, "add", refuse)
+    store = mailbox.MailStore(str(tmp_path / "Maildir"))
+    stirred: list[str] = []
+    watching = [store.watch("INBOX", lambda: stirred.append("mail")), store.watch_tree(lambda: stirred.append("tree"))]
+    monitor.look_again()
+    assert stirred == []                                # nothing has happened, and nothing is read
+    (tmp_path / "Maildir" / "new" / "1700000000.M1P1.host").write_bytes(b"Subject: x\n\nx\n")
+    monitor.look_again()
+    assert stirred == ["mail"] and watching[0].status()[0].messages == 1
+    stirred.clear()
+    (tmp_path / "Maildir" / ".Work" / "cur").mkdir(parents=True)
+    monitor.look_again()
+    assert "tree" in stirred
+    for one in watching:
+        one.stop()
+    opened.forget_all()
+
+
 def test_a_mailbox_that_is_not_there_cannot_be_watched(tmp_path) -> None:
     store = mailbox.MailStore(str(tmp_path / "Maildir"))
     with pytest.raises(mailbox.NoSuchMailbox):
