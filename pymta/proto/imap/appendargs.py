@@ -1,10 +1,12 @@
-"""appendargs: what a client has to store: the arguments of APPEND and REPLACE.                                  RFC 3501 §9, RFC 3502, RFC 3516 §7, RFC 4469 §5, RFC 8508 §4"""
+"""appendargs: what a client has to store: the arguments of APPEND and REPLACE.
+
+RFC 3501 §9, RFC 3502, RFC 3516 §7, RFC 4469 §5, RFC 6855 §4, RFC 8508 §4
+"""
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 from pymta.proto.imap.args import Args, Bad
-
 
 PIECES_MAX = 1000
 

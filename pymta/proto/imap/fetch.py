@@ -175,8 +175,8 @@ def _lazy_preview(source: Source, flags: bytes) -> bytes:
     return b"PREVIEW " + structure.nstring(entry and entry.preview)
 
 
-_SIMPLE: dict[str, Say] = {**{kind: _light(kind) for kind in _LIGHT}, "ENVELOPE": _envelope, "BODY": _body, "BODYSTRUCTURE": _bodystructure, "THREADID": _threadid,
-                          "PREVIEW": _preview, "LAZY PREVIEW": _lazy_preview}
+_SIMPLE: dict[str, Say] = {**{kind: _light(kind) for kind in _LIGHT}, "ENVELOPE": _envelope, "BODY": _body, "BODYSTRUCTURE": _bodystructure,
+                          "THREADID": _threadid, "PREVIEW": _preview, "LAZY PREVIEW": _lazy_preview}
 
 
 class _Section:

@@ -20,8 +20,8 @@ _PARTIAL = re.compile(rb"<(\d{1,10})\.(\d{1,10})>").match
 
 @dataclass(frozen=True, slots=True)
 class FetchItem:
-    """kind: FLAGS, UID, MODSEQ, INTERNALDATE, RFC822.SIZE, ENVELOPE, BODY, BODYSTRUCTURE, SAVEDATE, EMAILID, THREADID, PREVIEW, LAZY PREVIEW, SECTION (then path, what, names in lower
-    case, partial), BINARY (path, partial) or BINARY.SIZE (path).  label: how the reply names it.  seen: fetching it sets \\Seen."""
+    """kind: a name in SIMPLE, LAZY PREVIEW, SECTION (then path, what, names in lower case, partial), BINARY (path, partial) or BINARY.SIZE
+    (path).  label: how the reply names it.  seen: fetching it sets \\Seen."""
 
     kind: str
     label: bytes
