@@ -26,16 +26,17 @@ _FULL = b"* BYE [LIMIT] Too many connections, please try again later\r\n"
 class LoginSession(Session):
     """One client until its user is known.  shared: where sessions go on in this process, None where they are apart."""
 
-    def __init__(self, wire: Wire, in_force: settings.Settings, passwords: auth.Passwords, shared: Shared | None) -> None:
+    def __init__(self, wire: Wire, in_force: settings.Settings, passwords: auth.Passwords, shared: Shared | None,
+                 off: frozenset[bytes]) -> None:
         super().__init__(wire)
         self._passwords = passwords
         self._shared = shared
         self._asking = self._gone = False
         self._engine = LoginEngine(in_force.host, secure=wire.tls, can_tls=wire.worker.tls_context() is not None,
                                    plain=_plain_allowed(wire.peer[0], in_force["login.plain_from"]),
-                                   off=imap_without.Switches(in_force["imap.without"], "").off())
+                                   off=off)
         self._trace = trace.begin(in_force["host.run"], "imap-login", (wire.peer[0],), Imap, f"{wire.listener} from {wire.peer[0]}")
-        self._say()
+        self._say(self._engine.take())
         wire.deadline(LOGIN_S)
 
     def received(self, data: bytes) -> None:
@@ -50,19 +51,18 @@ class LoginSession(Session):
         self.wire.deadline(LOGIN_S)
 
     def timed_out(self) -> None:
-        self.wire.send(b"* BYE You took too long to log in\r\n")
+        self._say(b"* BYE You took too long to log in\r\n")
         self.wire.close()
 
     def stopping(self) -> None:
-        self.wire.send(_STOPPING)
+        self._say(_STOPPING)
         self.wire.close()
 
     def lost(self) -> None:
         self._gone = True
         self._end_trace()
 
-    def _say(self) -> None:
-        said = self._engine.take()
+    def _say(self, said: bytes) -> None:
         if self._trace is not None:
             self._trace.server(said)
         self.wire.send(said)
@@ -73,7 +73,7 @@ class LoginSession(Session):
 
     def _work(self) -> None:
         event = self._engine.work()
-        self._say()
+        self._say(self._engine.take())
         match event:
             case Asked():
                 self._asking = True
@@ -148,7 +148,8 @@ def _open(worker: serve.Worker, apart: bool) -> Callable[[Wire], Session]:
     """What a worker makes of each connection."""
     passwords = auth.Passwords(worker)
     shared = None if apart else Shared(worker)
-    return lambda wire: LoginSession(wire, worker.settings, passwords, shared)
+    off = imap_without.Switches(worker.settings["imap.without"], "").off()
+    return lambda wire: LoginSession(wire, worker.settings, passwords, shared, off)
 
 
 def _open_apart(process: sessions.Process, mailbox: Mailbox) -> Callable[[Wire, sessions.Facts], Session]:

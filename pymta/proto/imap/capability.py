@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import lru_cache
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +93,7 @@ def closure(off: Iterable[str]) -> frozenset[bytes]:
     return frozenset(name.encode("ascii", "replace") for name in out)
 
 
+@lru_cache(1000)
 def announced(off: frozenset[bytes], *, append_octets: int) -> bytes:
     """The list after the login.  off: what closure() gave; append_octets: what APPEND takes.
 
@@ -102,6 +104,7 @@ def announced(off: frozenset[bytes], *, append_octets: int) -> bytes:
                            if name.encode() not in off and (name != "LITERAL-" or b"LITERAL+" in off))]).encode("ascii")
 
 
+@lru_cache(1000)
 def announced_early(off: frozenset[bytes]) -> bytes:
     """The list before the login, but for what the connection adds: what matters to somebody who is about to log in."""
     return " ".join([BASE, *(row.name for name, row in BY_NAME.items() if row.early and name.encode() not in off)]).encode("ascii")

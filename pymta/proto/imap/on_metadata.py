@@ -14,8 +14,6 @@ from pymta.proto.imap.wants import Job, Running
 if TYPE_CHECKING:
     from pymta.proto.imap.session import Session
 
-ROLE = "/private/specialuse"
-
 
 def get(session: Session, command: Command) -> Running:
     name, wanted, biggest, depth = command.args
