@@ -20,7 +20,7 @@ VALUE_MAX_OCTETS = 1 << 16
 ROLE = "/private/specialuse"
 BY_NAME = {"Drafts": "\\Drafts", "Sent": "\\Sent", "Junk": "\\Junk", "Trash": "\\Trash", "Archive": "\\Archive"}
 _ROLES = {role.lower(): role for role in BY_NAME.values()}
-_known: dict[bytes, tuple[tuple[int, int, int], dict[str, bytes]]] = {}        # path -> (what changes with the file, what it says)
+_roles_known: dict[bytes, tuple[tuple[int, int, int], bytes | None]] = {}       # path -> (what changes with the file, what it says)
 _KNOWN_MAX = 10_000
 
 
@@ -49,22 +49,26 @@ def roles_of(text: bytes) -> str:
 def read(path: bytes) -> dict[str, bytes]:
     """What is written down; nothing where there is no such file.  Raises OSError."""
     try:
+        with open(path, "rb") as file:
+            return metadata.decode(file.read())
+    except FileNotFoundError:
+        return {}
+
+
+def role(path: bytes) -> bytes | None:
+    """What /private/specialuse says, None for nothing.  Each LIST asks it of all mailboxes, so it is remembered.  Raises OSError."""
+    try:
         status = os.stat(path)
     except FileNotFoundError:
-        _known.pop(path, None)
-        return {}
+        _roles_known.pop(path, None)
+        return None
     stamp = status.st_ino, status.st_mtime_ns, status.st_size
-    known = _known.get(path)
+    known = _roles_known.get(path)
     if known is None or known[0] != stamp:
-        try:
-            with open(path, "rb") as file:
-                known = stamp, metadata.decode(file.read())
-        except FileNotFoundError:
-            return {}
-        if len(_known) >= _KNOWN_MAX:
-            _known.clear()
-        _known[path] = known
-    return dict(known[1])
+        if len(_roles_known) >= _KNOWN_MAX:
+            _roles_known.clear()
+        known = _roles_known[path] = stamp, read(path).get(ROLE)
+    return known[1]
 
 
 def change(path: bytes, changes: Mapping[str, bytes | None]) -> None:

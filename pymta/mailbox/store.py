@@ -176,7 +176,7 @@ class MailStore:
 
     def special_uses(self, names: Iterable[str]) -> dict[str, str]:
         """The same of all mailboxes, which are names."""
-        return annotating.uses((name, annotating.read(os.path.join(self._directory(name), metadata.NAME)).get(annotating.ROLE))
+        return annotating.uses((name, annotating.role(os.path.join(self._directory(name), metadata.NAME)))
                                for name in names)
 
     # ---- annotations ----------------------------------------------------------------------------------------------------------
