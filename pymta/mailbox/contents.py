@@ -61,6 +61,8 @@ class Contents:
         names = self.folder.scanner.names
         bases = list(uids) if uids.keys() <= names.keys() else [base for base in uids if base in names]
         self.unknown = set(names).difference(bases) if len(bases) < len(names) else set()
+        if not self.unknown:                            # each name is kept once: a fifth of what a message takes
+            self.folder.scanner.names = dict(zip(bases, map(names.__getitem__, bases)))
         self._fill(bases, list(map(uids.__getitem__, bases)))
 
     def _fill(self, bases: Sequence[bytes], uids: Sequence[int]) -> None:

@@ -304,7 +304,7 @@ def expunge(session: Session, command: Command) -> Running:
         messages = [view.messages[position] for position in chosen(session, view, command)]
     else:
         messages = view.messages
-    uids = [message.uid for message in messages if "\\Deleted" in message.flags and not message.expunged]
+    uids = [message.uid for message, flags in zip(messages, view.folder.flags_of_all(messages)) if "\\Deleted" in flags and not message.expunged]
     if uids:
         gone = yield Job(lambda: view.folder.expunge(uids, session))
         session.setting.expunged(view.name, len(gone))
