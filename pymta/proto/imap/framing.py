@@ -16,7 +16,7 @@ import re
 from dataclasses import dataclass
 
 _LITERAL = re.compile(rb"\{(\d{1,20})(\+?)\}\r?\n\Z").search
-_HEAD = re.compile(rb"\s*([^\s]{1,200}) +(?:[uU][iI][dD] +)?([A-Za-z]+)").match
+_HEAD = re.compile(rb"\s*([^\x00-\x20(){%*\"\\\x7f-\xff+]{1,200}) +(?:[uU][iI][dD] +)?([A-Za-z]+)").match
 
 
 class Overlong(Exception):
