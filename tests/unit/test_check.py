@@ -53,7 +53,7 @@ ROWS = [                                                        # what is added 
     (("relay_recipients", "ann@elsewhere.test\n"), "relay_recipients:2", "warning: ann@elsewhere.test: its domain does not stand"),
     (("relay_recipients", "@branch.test\n"), "relay_recipients:2", "warning: @branch.test: mail for people who are not there"),
     (("users", "dave:quota=much\n"), "users:3", "quota much: not a size; write quota=500M"),
-    (("users", "dave:without=MOVE,FROBNICATE\n"), "users:3", "dave: FROBNICATE cannot be switched off; choose from LITERAL+"),
+    (("users", "dave:without=MOVE,FROBNICATE\n"), "users:3", "dave: FROBNICATE cannot be switched off; choose from IMAP4rev2 LITERAL+"),
     (("conf", "imap.without = MOVE, IMAP4rev1\n"), "pymta.conf:7", "imap.without: IMAP4REV1 cannot be switched off; choose from"),
     (("conf", "imap.client_without = *Outlook*: NOSUCH\n"), "pymta.conf:7", "imap.client_without: NOSUCH cannot be switched off"),
     (("conf", "imap.client_without = Outlook\n"), "pymta.conf:7", "imap.client_without: Outlook is not PATTERN: CAPABILITIES; write"),
