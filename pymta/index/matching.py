@@ -150,7 +150,7 @@ WORDS_MAX = 20
 class Fuzzy:
     """Every word of the text, whole or as the beginning of another, in any order, with or without accents.           RFC 6203
 
-    Relevancy: 40, 30 times the share of the words that stand there whole, and 30 where all stand together as asked."""
+    Relevancy: 10, 50 times the share of the words that stand there whole, and 40 where all stand together as asked."""
 
     def __init__(self, text: str, *, wanted: str, name: bytes = b"") -> None:
         self.wanted = wanted
@@ -187,4 +187,4 @@ class Fuzzy:
             return EXACT
         wholes = sum([whole(text) is not None for whole in self._wholes])
         together = wholes == len(self._wholes) and self._phrase in " ".join(_WORDS(text))
-        return 40 + 30 * wholes // len(self._wholes) + 30 * together
+        return 10 + 50 * wholes // len(self._wholes) + 40 * together

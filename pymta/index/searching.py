@@ -12,7 +12,8 @@ from __future__ import annotations
 
 import os
 from bisect import bisect_left
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Sequence
+from functools import partial
 from itertools import islice
 from typing import TYPE_CHECKING
 
@@ -29,7 +30,7 @@ CHILDREN_FROM = 300                                     # messages that must be 
 KEEP_FROM = 50                                          # messages that are worth a block of their own
 KEEP_OCTETS_MAX = 1 << 23                               # of a block: a message with more text than that is read each time
 _CHILDREN_MAX = 4
-_BLOCKS_A_STEP = 8
+_OCTETS_A_STEP = 1 << 22
 _READS_A_STEP = 20
 
 
@@ -43,6 +44,7 @@ class Searching:
         self._messages = {message.uid: message for message in messages}
         self._bases = {message.uid: base_crc(message.base) for message in messages}
         self._sorted = sorted(self._messages)
+        self._decided: set[int] = set()                 # found, and as well as can be: nothing more to look at
         self._matcher = matching.of(key)
         self._children: Children | None = None
         self._done = 0
@@ -67,7 +69,7 @@ class Searching:
             missing[which] = self._messages.keys() - covered
         groups: dict[str, list[Message]] = {}           # which texts of a message are missing -> messages
         for uid in sorted(set().union(*missing.values())):
-            if uid not in self.found:
+            if uid not in self._decided:
                 groups.setdefault("".join(which for which in missing if uid in missing[which]), []).append(self._messages[uid])
         self._all += (more := sum(map(len, groups.values())))
         self._done = self._all - more
@@ -78,18 +80,21 @@ class Searching:
     def _look_through(self, which: str, covered: set[int]) -> Generator[bool, None, None]:
         """Search the blocks of a file; covered: gets the UIDs that need not be read."""
         file = self._folder.search_files[which]
-        for number, block in enumerate(file.blocks(self._folder.uidvalidity)):
+        octets = 0
+        for block in file.blocks(self._folder.uidvalidity):
             ours = self._ours(block)
             if not ours:
                 continue
-            if not ours <= self.found.keys():
+            if not ours <= self._decided:
                 text = file.text(block)
                 if text is None:
                     continue
                 self._take(which, block, text, ours)
             covered |= ours
             self._done += len(ours) // len(self._matcher.wanted)
-            if number % _BLOCKS_A_STEP == _BLOCKS_A_STEP - 1:
+            octets += block.octets
+            if octets >= _OCTETS_A_STEP:
+                octets = 0
                 yield True
 
     def _ours(self, block: Block) -> set[int]:
@@ -104,6 +109,8 @@ class Searching:
         for uid, score in self._matcher.find(which, block, text):
             if uid in ours and self.found.get(uid, 0) < score:
                 self.found[uid] = score
+                if score == matching.EXACT:
+                    self._decided.add(uid)
 
     # ---- what must be read --------------------------------------------------------------------------------------------
     def _read(self, wanted: str, messages: list[Message]) -> Generator[bool, None, None]:
@@ -111,28 +118,17 @@ class Searching:
             answered: set[int] = set()
             yield from self._read_by_children(wanted, messages, answered)
             messages = [message for message in messages if message.uid not in answered]
-        made: dict[str, list[bytes]] = {which: [] for which in wanted}
+        keep = len(messages) >= KEEP_FROM
         left = iter(messages)
         while some := list(islice(left, _READS_A_STEP)):
-            for which, block in textwork.blocks(self._readable(some), wanted):
-                self._look_into(which, block)
-                made[which].append(block)
+            there: set[int] = set()
+            for which, block in textwork.blocks([(message.uid, message.base, partial(self._folder.read, message.uid)) for message in some], wanted):
+                there |= self._look_into(which, block)
+                if keep:
+                    self._keep(which, block)
+            self.gone.update(message.uid for message in some if message.uid not in there)
             self._done += len(some)
             yield True
-        if len(messages) >= KEEP_FROM:
-            for which, blocks in made.items():
-                self._keep(which, blocks)
-
-    def _readable(self, messages: list[Message]) -> Iterator[tuple[int, bytes, textwork.Read]]:
-        for message in messages:
-            def read(octets: int | None, uid: int = message.uid) -> bytes:
-                return self._folder.read(uid, octets)
-            try:
-                read(0)
-            except LookupError:
-                self.gone.add(message.uid)
-                continue
-            yield message.uid, message.base, read
 
     def _read_by_children(self, wanted: str, messages: list[Message], answered: set[int]) -> Generator[bool, None, None]:
         try:
@@ -143,7 +139,7 @@ class Searching:
                     before = len(answered)
                     for which, block in textwork.unpack(answer):
                         answered |= self._look_into(which, block)
-                        self._keep(which, [block])
+                        self._keep(which, block)
                     self._done += len(answered) - before
                 yield True
         except OSError as error:
@@ -160,10 +156,9 @@ class Searching:
         self._take(which, block, octets[block.offset:], uids)
         return uids
 
-    def _keep(self, which: str, blocks: list[bytes]) -> None:
-        blocks = [block for block in blocks if len(block) <= KEEP_OCTETS_MAX]
-        if blocks:
-            self._folder.search_files[which].add(blocks, self._folder.uidvalidity)
+    def _keep(self, which: str, block: bytes) -> None:
+        if len(block) <= KEEP_OCTETS_MAX:
+            self._folder.search_files[which].add(block, self._folder.uidvalidity)
 
     def _end_children(self) -> None:
         children, self._children = self._children, None

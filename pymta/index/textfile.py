@@ -4,7 +4,6 @@ from __future__ import annotations
 import fcntl
 import os
 import threading
-from collections.abc import Sequence
 
 from pymta import durable
 from pymta.formats.searchtext import BLOCK_HEAD_OCTETS, HEAD_OCTETS, ROW_OCTETS, Block, decode, decode_head, fits, new_head
@@ -84,15 +83,15 @@ class TextFile:
                 return None
             return text
 
-    def add(self, blocks: Sequence[bytes], uidvalidity: int) -> None:
-        """Append blocks that are not there yet.  Where that cannot be done just now, nobody is the worse for it."""
+    def add(self, block: bytes, uidvalidity: int) -> None:
+        """Append a block, unless one of the same messages is there.  Where that cannot be done just now, nobody is the worse for it."""
         with self._mutex:
             try:
-                self._add(blocks, uidvalidity)
+                self._add(block, uidvalidity)
             except OSError:
                 self.close()
 
-    def _add(self, blocks: Sequence[bytes], uidvalidity: int) -> None:
+    def _add(self, octets: bytes, uidvalidity: int) -> None:
         try:
             self._refresh(uidvalidity)
         except FileNotFoundError:
@@ -110,11 +109,10 @@ class TextFile:
                 return                                  # removed or made anew meanwhile: another time
             self._refresh(uidvalidity)
             size = os.fstat(lock).st_size
-            data = b"".join([block for block in blocks if not self._has(block)])
             if self._known != size:                     # torn: whoever wrote it is gone, for the lock is ours
                 self.drop()
-            elif data and size + len(data) <= OCTETS_MAX:
-                durable.append(self.path, data, sync=False)
+            elif size + len(octets) <= OCTETS_MAX and not self._has(octets):
+                durable.append(self.path, octets, sync=False)
                 before = len(self._blocks)
                 self._refresh(uidvalidity)
                 for block in self._blocks[before:]:

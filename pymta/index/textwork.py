@@ -34,11 +34,15 @@ def unpack(data: bytes) -> list[tuple[str, bytes]]:
 
 
 def blocks(messages: Iterable[tuple[int, bytes, Read]], wanted: str) -> Iterable[tuple[str, bytes]]:
-    """("h" or "t", block) of some messages, which are looked at as the blocks are taken."""
+    """("h" or "t", block) of some messages, which are looked at as the blocks are taken.  Those that have gone (LookupError) are left out."""
     waiting: dict[str, list[Said]] = {which: [] for which in wanted}
     octets = dict.fromkeys(wanted, 0)
     for uid, base, read in messages:
-        for which, (first, second) in look(read, wanted).items():
+        try:
+            found = look(read, wanted)
+        except LookupError:
+            continue
+        for which, (first, second) in found.items():
             waiting[which].append(Said(uid, base, first, second))
             octets[which] += len(first) + len(second)
             if octets[which] >= BLOCK_OCTETS:

@@ -180,7 +180,7 @@ def test_removed_at_any_moment(folder):
 
 def test_removed_in_the_middle_of_a_search(folder, monkeypatch):
     monkeypatch.setattr(textwork, "BLOCK_OCTETS", 200)
-    monkeypatch.setattr(searching, "_BLOCKS_A_STEP", 1)
+    monkeypatch.setattr(searching, "_OCTETS_A_STEP", 1)
     right(folder)
     looking = folder.searching(folder.messages, ("TEXT", "part"))
     looking.step()
@@ -211,6 +211,35 @@ def test_two_processes_keep_in_one_file(folder, monkeypatch):
     assert find(folder, ("BODY", "part 11")) == find(other, ("BODY", "part 11")) == [12, *range(111, 121)]
     other.close()
     other.forget()
+
+
+def test_relevancy_is_the_best_of_a_message_kept_or_not(folder):
+    folder.append_all([(b"Subject: breaks of imap\n\nthe imap break\n", (), None), (b"Subject: imap break\n\nimap, breaking\n", (), None),
+                       (b"Subject: x\n\nbreaks, imapd\n", (), None)] * 20)
+    key = ("FUZZY", ("TEXT", "imap break"))
+    expected = searching.by_reading([(message.uid, folder.read(message.uid)) for message in folder.messages], key)
+    assert sorted(expected.values()) == [10] * 20 + [100] * 40
+    for _ in range(3):
+        looking = folder.searching(folder.messages, key)
+        while looking.step():
+            pass
+        assert looking.found == expected
+
+
+def test_a_message_that_goes_while_it_is_read(folder, monkeypatch):
+    read = Folder.read
+
+    def reading(folder, uid, octets=None):
+        data = read(folder, uid, octets)
+        if octets is None:
+            raise mailbox.Gone(uid)
+        return data
+    folder.append(b"X: " + b"y" * 20_000 + b"\nSubject: far\n\nbody")
+    monkeypatch.setattr(Folder, "read", reading)
+    looking = folder.searching(folder.messages, ("HEADER", b"subject", ""))
+    while looking.step():
+        pass
+    assert looking.gone == {121} and len(looking.found) == 120
 
 
 def test_two_searches_at_once_keep_no_text_twice(folder, monkeypatch):
