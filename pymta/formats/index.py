@@ -20,7 +20,7 @@ from typing import NamedTuple
 from zlib import crc32
 
 ROWS_NAME, TEXT_NAME = b"pymta-index", b"pymta-index-text"
-VERSION = 4
+VERSION = 5
 ROW_OCTETS = HEAD_OCTETS = 64
 
 _HEAD = struct.Struct("<8sII16s32x")
@@ -31,7 +31,7 @@ assert _ROW.size == _BODY.size + 12 == ROW_OCTETS
 
 
 class Entry(NamedTuple):
-    """envelope, bodystructure: as IMAP sends them; parts: see index/describe; keys: message/sortkey; preview: message/preview, UTF-8.  vsize: octets with CRLF; header: octets of
+    """envelope, bodystructure: as IMAP sends them; parts: see index/describe; keys: message/sortkey; preview: message/preview, as IMAP sends it.  vsize: octets with CRLF; header: octets of
     the header with CRLF; internaldate: seconds since 1970; sent: the same of the
     Date field, the internal date where that cannot be read."""
 

@@ -10,11 +10,11 @@ from collections.abc import Sequence
 
 from pymta.formats.index import ROW_OCTETS
 
-ENVELOPE, BODYSTRUCTURE, PARTS, KEYS = range(4)         # the texts of a row, in the order in which they stand
-_LENGTHS = struct.Struct("<Q8xIIII")
+ENVELOPE, BODYSTRUCTURE, PARTS, KEYS, PREVIEW = range(5)         # the texts of a row, in the order in which they stand
+_LENGTHS = struct.Struct("<Q8xIIII28xI")
 _SENT = struct.Struct("<48xq")
 _OFFSET_WORD, _SENT_WORD = 0, 6                         # places in a row, in words of eight octets
-_FIRST_LENGTH = 4                                       # in words of four
+_LENGTH_WORDS = (4, 5, 6, 7, 15)                        # in words of four
 
 
 def spans(rows: bytearray, numbers: Sequence[int], which: int) -> tuple[list[int], list[int]]:
@@ -23,7 +23,7 @@ def spans(rows: bytearray, numbers: Sequence[int], which: int) -> tuple[list[int
         first, behind = run
         with memoryview(rows) as octets, octets.cast("Q") as wide, octets.cast("I") as words:
             starts = wide[first * 8 + _OFFSET_WORD:behind * 8:8].tolist()
-            lengths = [words[first * 16 + _FIRST_LENGTH + text:behind * 16:16].tolist() for text in range(which + 1)]
+            lengths = [words[first * 16 + word:behind * 16:16].tolist() for word in _LENGTH_WORDS[:which + 1]]
         for before in lengths[:-1]:
             starts = list(map(int.__add__, starts, before))
         return starts, lengths[-1]

@@ -21,7 +21,7 @@ def describe(uid: int, data: bytes, internaldate: float) -> Entry:
     sent = sortkey.sent(root.fields.get(b"date", b""))
     return Entry(uid, structure.envelope(root), structure.body(root, extended=True), len(wire), internaldate, root.body,
                  sent=int(internaldate) if sent is None else sent, parts=pack_parts(root) if len(wire) < 1 << 32 else b"",
-                 keys=sortkey.pack(sortkey.keys(root.fields)), preview=preview.of(wire, root).encode("utf-8", "replace"))
+                 keys=sortkey.pack(sortkey.keys(root.fields)), preview=structure.string(preview.of(wire, root).encode("utf-8", "replace")))
 
 
 def pack_parts(root: mime.Part) -> bytes:

@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 
 CHILDREN_FROM = 1000                                    # messages that must be read before processes are started for it
 _CHILDREN_MAX = 4
-_TEXTS = {"envelope": columns.ENVELOPE, "bodystructure": columns.BODYSTRUCTURE, "keys": columns.KEYS}
+_TEXTS = {"envelope": columns.ENVELOPE, "bodystructure": columns.BODYSTRUCTURE, "keys": columns.KEYS,
+          "preview": columns.PREVIEW}
 _AT_ONCE = 500                                          # entries appended at one stroke
 _uid = attrgetter("uid")
 
@@ -57,7 +58,7 @@ class Describing:
         return found
 
     def texts(self, messages: Sequence[Message], which: str) -> list[bytes | None]:
-        """One field of the entries ("envelope", "bodystructure" or "keys")."""
+        """One field of the entries ("envelope", "bodystructure", "keys" or "preview")."""
         if self._children is None:
             self._files.refresh(self._folder.uidvalidity)
             if (found := self._files.texts(messages, _TEXTS[which])) is not None:

@@ -118,7 +118,7 @@ class IndexFiles:
         return out
 
     def texts(self, messages: Sequence[Any], which: int) -> list[bytes] | None:
-        """One text of each (ENVELOPE, BODYSTRUCTURE or KEYS of columns), faster; None unless all have been read before."""
+        """One text of each (ENVELOPE, BODYSTRUCTURE, KEYS or PREVIEW of columns), faster; None unless all have been read before."""
         with self._mutex:
             numbers = self._numbers(messages)
             if numbers is None:

@@ -109,4 +109,6 @@ class Describing:
 
     def texts(self, messages: list[Any], which: str) -> list[bytes | None]:
         found: list[bytes | None] = self._inner.texts(messages, which)
+        if which == "preview":                          # RFC 8970 §3.2: always UTF-8
+            return found
         return [text if text is None or text.isascii() else ascii_form(text) for text in found]

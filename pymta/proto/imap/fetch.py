@@ -119,7 +119,7 @@ _OF_ENTRY: dict[str, Callable[[Any, bytes, Any], bytes]] = {
     "ENVELOPE": lambda message, flags, entry: b"ENVELOPE " + entry.envelope,
     "BODYSTRUCTURE": lambda message, flags, entry: b"BODYSTRUCTURE " + entry.bodystructure,
     "THREADID": lambda message, flags, entry: b"THREADID (%b)" % objectid.thread(entry.keys, message.emailid),
-    "PREVIEW": lambda message, flags, entry: b"PREVIEW " + structure.string(entry.preview),
+    "PREVIEW": lambda message, flags, entry: b"PREVIEW " + entry.preview,
 }
 
 
@@ -165,14 +165,15 @@ def _threadid(source: Source, flags: bytes) -> bytes:
 
 def _preview(source: Source, flags: bytes) -> bytes:
     entry = source.entry
-    text = preview.of(source.data, source.root).encode("utf-8", "replace") if entry is None else entry.preview
-    return b"PREVIEW " + structure.string(text)
+    if entry is not None:
+        return b"PREVIEW " + entry.preview
+    return b"PREVIEW " + structure.string(preview.of(source.data, source.root).encode("utf-8", "replace"))
 
 
 def _lazy_preview(source: Source, flags: bytes) -> bytes:
     """RFC 8970 §4.1: NIL where it would have to be made first."""
     entry = source.entry or source.folder.known(source.message)
-    return b"PREVIEW " + structure.nstring(entry and entry.preview)
+    return b"PREVIEW " + (entry.preview if entry else b"NIL")
 
 
 _SIMPLE: dict[str, Say] = {**{kind: _light(kind) for kind in _LIGHT}, "ENVELOPE": _envelope, "BODY": _body, "BODYSTRUCTURE": _bodystructure,

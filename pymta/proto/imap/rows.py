@@ -7,7 +7,7 @@ from typing import Any, Callable
 from pymta.proto.imap.fetchitem import FetchItem
 
 Rows = Callable[[Sequence[int], Sequence[Any], Sequence[bytes]], bytes]       # (numbers, messages, a text of each) -> the replies
-_TEXTS = {"FLAGS": b"(%b)", "ENVELOPE": b"%b", "BODYSTRUCTURE": b"%b"}
+_TEXTS = {"FLAGS": b"(%b)", "ENVELOPE": b"%b", "BODYSTRUCTURE": b"%b", "PREVIEW": b"%b"}
 
 
 def plan(items: tuple[FetchItem, ...], *, uid: bool, word: bytes = b"FETCH") -> tuple[str, Rows] | None:
