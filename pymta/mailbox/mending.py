@@ -34,6 +34,7 @@ def part_twins(folder: Folder, before: float) -> None:
                 else:
                     fresh = maildir.new_base(other.st_size, None)
                     durable.rename(path, path_of(folder, fresh, place))
+                    durable.sync_dir(os.path.dirname(path))             # before anybody is told its UID
                 log.event("tidy", mailbox=folder.directory, twin=base + place[1])
         folder.sync_locked()
 
@@ -41,7 +42,7 @@ def part_twins(folder: Folder, before: float) -> None:
 def correct_size(folder: Folder, base: bytes) -> bool:
     """The file of this base, whose name says a wrong size, gets a name that says none; its UID, keys and EMAILID stay.  Whether it was there.
 
-    A power cut between the two steps costs the message its UID: it is fetched again, under a new one."""
+    Both names are there until the uidlist says the new one: a power cut meanwhile leaves the message with its UID, and perhaps a second of it."""
     fresh = _SIZES.sub(b"", base)
     if b",E=" not in base:
         fresh += b",E=" + maildir.emailid_of(base)
@@ -50,8 +51,9 @@ def correct_size(folder: Folder, base: bytes) -> bool:
         assert listed is not None
         if place is None or base not in listed.uids or fresh in listed.uids or fresh in folder.scanner.names:
             return False
-        durable.rename(path_of(folder, base, place), path_of(folder, fresh, place))
-        folder.scanner.renamed(base, place, None)
+        path, there = path_of(folder, base, place), path_of(folder, fresh, place)
+        durable.link(path, there)
+        durable.sync_dir(os.path.dirname(there))
         folder.scanner.added(fresh, place)
         uid = listed.uids[base]
         listed.uids = {fresh if each == base else each: number for each, number in listed.uids.items()}
@@ -61,6 +63,8 @@ def correct_size(folder: Folder, base: bytes) -> bool:
                 del listed.keys[uid]
         folder.uidlist.rewrite()
         folder.contents.renamed(uid, fresh, place)
-        durable.sync_dir(os.path.dirname(path_of(folder, fresh, place)))
+        durable.unlink(path)
+        folder.scanner.renamed(base, place, None)
+        durable.sync_dir(os.path.dirname(path))
         log.event("tidy", mailbox=folder.directory, renamed=base)
         return True

@@ -33,11 +33,14 @@ class Call:
 
 
 class Recording:
-    """`with Recording(root) as calls:` notes what durable changes below root.  note(x) marks that x was acknowledged by now."""
+    """`with Recording(root) as calls:` notes what durable changes below root.  note(x) marks that x was acknowledged by now.
+
+    reached: (file, line) of every place that asked durable for anything."""
 
     def __init__(self, root: str) -> None:
         self.root = root
         self.calls: list[Call | object] = []
+        self.reached: set[tuple[str, int]] = set()
 
     def __enter__(self) -> Recording:
         durable.tap = self._tap
@@ -50,12 +53,15 @@ class Recording:
         self.calls.append(what)
 
     def _tap(self, kind: str, *args: object) -> None:
+        self.reached.add(_asker())
         paths = 2 if kind in ("rename", "link") else 1
         whole = tuple(os.path.abspath(os.fsdecode(arg)) if number < paths else arg for number, arg in enumerate(args))     # type: ignore[arg-type]
         if not whole[0].startswith(self.root):
             return
         # what is sure to fail changes nothing
         if kind in ("rename", "link", "unlink", "rmdir", "truncate", "append") and not os.path.lexists(whole[0]):
+            return
+        if kind == "create" and not os.path.isdir(os.path.dirname(whole[0])):
             return
         if kind == "mkdir" and os.path.lexists(whole[0]) or kind == "rmdir" and os.listdir(whole[0]):
             return
@@ -65,6 +71,14 @@ class Recording:
         elif kind == "write":
             whole = (whole[0], args[1], bytes(args[2]))                                     # type: ignore[arg-type]
         self.calls.append(Call(kind, whole, _site()))
+
+
+def _asker() -> tuple[str, int]:
+    """The nearest place that is not durable itself."""
+    frame = sys._getframe(2)
+    while frame.f_code.co_filename.endswith("durable.py"):
+        frame = frame.f_back                                                                # type: ignore[assignment]
+    return frame.f_code.co_filename, frame.f_lineno
 
 
 def _site() -> str:

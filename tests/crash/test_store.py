@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import pathlib
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import pytest
 
@@ -138,22 +138,26 @@ def replaced(box: Box) -> Iterator[None]:
 SCENARIOS = [append, joined, delivery, copy_and_move, flags_and_expunge, rewritten, replaced]
 
 
-def record(scenario, tmp_path) -> tuple[Box, tuple, list]:
-    box = Box(str(tmp_path))
+REACHED: set[tuple[str, int]] = set()                   # places that asked durable for anything, while something was recorded
+
+
+def record(scenario, tmp_path, box_type=Box) -> tuple[Box, tuple, list]:
+    box = box_type(str(tmp_path))
     before = read_tree(box.root)
     with Recording(box.root) as recording:
         recording.note(box.told())
         for _ in scenario(box):
             recording.note(box.told())
     box.close()
+    REACHED.update(recording.reached)
     # a lock that a cut leaves is a matter of test_locks; here it would only multiply the trees
     return box, before, [call for call in recording.calls if not (isinstance(call, Call) and ".lock" in str(call.args))]
 
 
-def look(root: str) -> View:
+def look(root: str, names: Iterable[str] = NAMES) -> View:
     """What a process that starts now shows, after an older mail has come that would take the UID of any that has lost its own."""
     found: View = {}
-    for name in NAMES:
+    for name in names:
         folder = folder_module.Folder(os.fsencode(root), name, watched=False)
         os.makedirs(folder.directory + b"/new", exist_ok=True)
         with open(folder.directory + b"/new/1.older", "wb") as file:
@@ -198,9 +202,9 @@ def tmp_path():
         yield pathlib.Path(path)
 
 
-def violations(scenario, tmp_path, without: str | None = None) -> tuple[list[str], set[str], int]:
+def violations(scenario, tmp_path, without: str | None = None, *, box_type=Box, look=look) -> tuple[list[str], set[str], int]:
     """(laws broken, places that sync, trees tried).  without: the place whose syncs are taken away."""
-    box, before, calls = record(scenario, tmp_path)
+    box, before, calls = record(scenario, tmp_path, box_type)
     disk, told, history, sites, seen, laws = Disk(*before), {}, {}, set(), set(), []
     for number, call in enumerate(calls):
         if not isinstance(call, Call):
