@@ -17,7 +17,7 @@ _KINDS = {b"multipart": 1, b"message": 2}
 def describe(uid: int, data: bytes, internaldate: float) -> Entry:
     """data: the message as it is on disk."""
     wire = mime.wire(data)
-    root = mime.scan(wire)
+    root = mime.scan(wire, -1 if b"\r" in data else len(wire) - len(data))
     sent = sortkey.sent(root.fields.get(b"date", b""))
     return Entry(uid, structure.envelope(root), structure.body(root, extended=True), len(wire), internaldate, root.body,
                  sent=int(internaldate) if sent is None else sent, parts=pack_parts(root) if len(wire) < 1 << 32 else b"",

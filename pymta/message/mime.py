@@ -114,18 +114,18 @@ def fields(data: bytes, start: int, body: int) -> Fields:
     return out
 
 
-def scan(data: bytes) -> Part:
-    """The structure of a whole message."""
-    return _scan(data, 0, len(data), DEPTH_MAX, [PARTS_MAX], False)
+def scan(data: bytes, lines: int = -1) -> Part:
+    """The structure of a whole message.  lines: how many it has, where that is known: counting them takes long."""
+    return _scan(data, 0, len(data), DEPTH_MAX, [PARTS_MAX], False, lines)
 
 
-def _scan(data: bytes, start: int, end: int, depth: int, left: list[int], digest: bool) -> Part:
+def _scan(data: bytes, start: int, end: int, depth: int, left: list[int], digest: bool, lines: int = -1) -> Part:
     """left[0]: how many more parts may be made."""
     body = header_end(data, start, end)
     part = Part(start, body, end, fields(data, start, body))
     _set_type(part, digest)
     if part.type in (b"text", b"message"):
-        part.lines = data.count(b"\n", body, end)
+        part.lines = data.count(b"\n", body, end) if lines < 0 else lines - data.count(b"\n", start, body)
     if part.type == b"multipart":
         boundary = parameter(part.parameters, b"boundary").rstrip()
         if depth <= 0:

@@ -9,7 +9,10 @@ import pytest
 from pymta import mailbox
 from pymta.formats.index import ROWS_NAME, TEXT_NAME, Entry, decode, encode
 from pymta.index import columns, describing, files
+from pymta.index.describe import describe
 from pymta.mailbox.folder import Folder
+from pymta.message import mime, structure
+from tests.oddmail import ODD, ODDER
 
 real = Folder.read
 
@@ -63,6 +66,13 @@ def test_an_entry_is_what_it_was():
     assert decode(packed.row(99), 0, packed.text, b"base") == entry
     assert decode(packed.row(99), 0, packed.text, b"bas") is None
     assert decode(packed.row(99), 0, packed.text[:-1] + b"x", b"base") is None
+
+
+@pytest.mark.parametrize("data", [*ODD, *ODDER.values()])
+def test_lines_are_those_that_counting_finds(data):
+    for one in (data, data.replace(b"\n", b"\r\n"), data.replace(b"\n", b"\r\n", 2)):
+        wire = mime.wire(one)
+        assert describe(7, one, 0.0).bodystructure == structure.body(mime.scan(wire), extended=True)
 
 
 def test_second_time_no_message_is_read(folder, monkeypatch):
