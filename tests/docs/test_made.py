@@ -91,6 +91,13 @@ def test_every_option_stands_in_the_page(program):
         assert re.search(rf"(Fl -|--|Cm -*){option}\b", page), f"--{option} is not in {page_of(program)}"
 
 
+@pytest.mark.parametrize("program", PROGRAMS)
+def test_the_page_of_a_program_has_every_section_in_the_usual_order(program):
+    found = re.findall(r"^\.Sh (.*)$", read("man", page_of(program)), re.M)
+    wanted = ["NAME", "SYNOPSIS", "DESCRIPTION", "OPTIONS", "FILES", "EXIT STATUS", "EXAMPLES", "SECURITY"]
+    assert [section for section in found if section in wanted] == wanted
+
+
 @pytest.mark.parametrize("page", PAGES)
 def test_a_page_refers_to_pages_that_exist(page):
     assert os.path.basename(page).rsplit(".", 1)[1] in ("1", "5", "7", "8")
