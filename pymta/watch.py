@@ -29,6 +29,8 @@ with warnings.catch_warnings():
     warnings.simplefilter("ignore", DeprecationWarning)     # asyncore, which it imports and we do not use
     import pyinotify
 
+pyinotify.log.disabled = True                           # what matters is raised, and said by whoever asked
+
 CREATE, DELETE = pyinotify.IN_CREATE, pyinotify.IN_DELETE
 MOVED_FROM, MOVED_TO = pyinotify.IN_MOVED_FROM, pyinotify.IN_MOVED_TO
 CLOSE_WRITE, MODIFY, DELETE_SELF = pyinotify.IN_CLOSE_WRITE, pyinotify.IN_MODIFY, pyinotify.IN_DELETE_SELF

@@ -227,6 +227,8 @@ class Searching:
 
 
 class Watch:
+    is_over = False
+
     def __init__(self, among: list[Callable[[], object]], told: Callable[[], object], look: Callable[[bool], object]) -> None:
         among.append(told)
         self.among, self.told, self.look = among, told, look

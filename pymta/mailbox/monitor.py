@@ -40,6 +40,7 @@ class _Place:
     def __init__(self, directory: bytes, kind: str) -> None:
         parts, self._matters = _KINDS[kind]
         self.listeners: list[Told] = []
+        self.is_over = False                            # the directory that was watched is there no more; another may have its name
         self.stirred = 0                                # how often something has happened
         self.mutex = threading.Lock()
         self.known: tuple[object, tuple[Status, int]] | None = None
@@ -57,6 +58,7 @@ class _Place:
 
     def _heard(self, event: watch.Event) -> None:
         _, mask, _, name = event
+        self.is_over |= bool(mask & watch.IGNORED)
         if mask & (watch.OVERFLOW | watch.IGNORED) or self._matters(name):
             self.stir()
 
@@ -98,10 +100,15 @@ class Watch:
         self._look = look
         with _lock:
             place = _places.get(self._key)
-            if place is None:
+            if place is None or place.is_over:
                 place = _places[self._key] = _Place(directory, kind)
             place.listeners.append(told)
         self._place = place
+
+    @property
+    def is_over(self) -> bool:
+        """Whether it watches what has been deleted; a mailbox of the same name wants another Watch."""
+        return self._place.is_over
 
     def status(self, *, with_modseq: bool = False) -> tuple[Status, int]:
         """What look gives, or gave since the last change to anybody who asked for as much.  Raises NoSuchMailbox, OSError."""
@@ -116,8 +123,9 @@ class Watch:
     def stop(self) -> None:
         with _lock:
             self._place.listeners.remove(self._told)
-            if not self._place.listeners and _places.get(self._key) is self._place:
-                del _places[self._key]
+            if not self._place.listeners:
+                if _places.get(self._key) is self._place:
+                    del _places[self._key]
                 self._place.close()
 
 

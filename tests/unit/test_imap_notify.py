@@ -23,8 +23,10 @@ from tests.mailboxes import Folder, Store
     ({"a": 1, "a.b": 2}, {"a": 1}, [("a.b", ""), ("a", "")]),
     ({"a": 1}, {"b": 1}, [("b", "a")]),
     ({"a": 1, "a.x": 2, "a.x.y": 3}, {"b": 1, "b.x": 2, "b.x.y": 3}, [("b", "a")]),
-    ({"a": 1, "a.x": 2}, {"b": 1, "c": 2}, [("b", "a"), ("c", "a.x")]),
-    ({"a": 1, "b": 2}, {"a": 2, "b": 1}, [("a", "b"), ("b", "a")]),
+    ({"a": 1, "a.x": 2}, {"b": 1, "c": 2}, [("c", "a.x"), ("b", ""), ("a", "")]),      # a.x is not b.x
+    ({"a": 1, "a.x": 2}, {"b": 1, "a.x": 2}, [("b", ""), ("a", "")]),
+    ({"a": 1, "b": 2}, {"a": 2, "b": 1}, [("a", ""), ("b", "")]),           # swapped
+    ({"a": 1, "b": 2}, {"b": 1, "c": 2}, [("c", "b"), ("b", ""), ("a", "")]),
     ({"a.x": 2}, {"b.x": 2}, [("b.x", "a.x")]),                             # a parent that is no mailbox
 ])
 def test_what_changed_in_a_tree(before: dict[str, object], now: dict[str, object], told: list[tuple[str, str | None]]) -> None:

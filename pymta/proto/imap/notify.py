@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
+from pymta.proto.imap.listing import parents, with_parents
 from pymta.proto.imap.mailboxfilter import SEPARATOR
 from pymta.proto.imap.notifyargs import EXPUNGE, FLAGS, MESSAGE_EVENTS, NEW, NOTES, SERVER_NOTES, Group
 from pymta.proto.imap.view import Wanted
@@ -116,30 +117,36 @@ class Notify:
 
 
 def renamed(before: Any, now: Any) -> dict[str, str]:
-    """New name -> old name, of mailboxes that are the same ones under another name."""
+    """New name -> old name, of mailboxes that were renamed with all that was below them, to names that were not there, leaving none below.
+
+    What else is the same mailbox under another name (one folder was moved by hand, two were swapped) has gone and come: a client
+    that hears of a rename renames what is below, too."""
     gone = {identity: name for name, identity in before.mailboxes.items() if now.mailboxes.get(name) != identity}
-    return {name: gone[identity] for name, identity in now.mailboxes.items() if before.mailboxes.get(name) != identity and identity in gone}
+    pairs = {name: gone[identity] for name, identity in now.mailboxes.items() if name not in before.mailboxes and identity in gone}
+    below: dict[str, list[str]] = {}
+    for name in before.mailboxes:
+        for parent in parents(name):
+            below.setdefault(parent, []).append(name)
+    have_children = with_parents(now.mailboxes)
+    return {new: old for new, old in pairs.items()
+            if old not in have_children and all(pairs.get(new + name[len(old):]) == name for name in below.get(old, ()))}
 
 
 def affected(before: Any, now: Any, moved: dict[str, str]) -> list[tuple[str, str | None]]:
-    """What is to be told of names: (name, its old name, "" where it came or went or has got or lost a child, None where only
-    its subscription is another).  Of those that moved with what is above them nothing is told.  RFC 5465 §5.4, §5.5"""
-    out: dict[str, str | None] = dict.fromkeys(sorted(before.subscribed ^ now.subscribed))
+    """What is to be told of names, renames first: (name, its old name, "" where it came or went or has got or lost a child, None
+    where only its subscription is another).  Of those that moved with what is above them nothing is told.  RFC 5465 §5.4, §5.5"""
+    out: dict[str, str | None] = {new: old for new, old in moved.items() if not any(_with(new, old, above, moved) for above in parents(new))}
     came = [name for name, identity in now.mailboxes.items() if before.mailboxes.get(name) != identity and name not in moved]
     went = [name for name in before.mailboxes if name not in now.mailboxes and name not in moved.values()]
-    for name in came + went:
-        parent = name.rpartition(SEPARATOR)[0]
-        out[name] = ""
-        if parent:
-            out.setdefault(parent, "")
-            out[parent] = out[parent] or ""
-    for new, old in moved.items():
-        if not any(_moved_with(new, old, above, moved[above]) for above in moved):
-            out[new] = old
-        else:
-            out.pop(new, None)
+    for name in went + came:
+        for one in (name, name.rpartition(SEPARATOR)[0]):
+            if one:
+                out.setdefault(one, "")
+    for name in sorted(before.subscribed ^ now.subscribed):
+        out.setdefault(name, None)
     return list(out.items())
 
 
-def _moved_with(new: str, old: str, above: str, above_old: str) -> bool:
-    return new.startswith(above + SEPARATOR) and old == above_old + new[len(above):]
+def _with(new: str, old: str, above: str, moved: dict[str, str]) -> bool:
+    """Whether a mailbox moved with one above it."""
+    return above in moved and old == moved[above] + new[len(above):]

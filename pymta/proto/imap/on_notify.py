@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Generator
 
 from pymta.proto.imap import listing
 from pymta.proto.imap.grammar import Command
+from pymta.proto.imap.mailboxfilter import SEPARATOR
 from pymta.proto.imap.notify import Box, Noted, Notify, affected, renamed
 from pymta.proto.imap.notifyargs import EVENTS, FLAGS, NAME, SUBSCRIPTION
 from pymta.proto.imap.on_messages import fetched
@@ -68,7 +69,7 @@ def _watch_wanted(session: Session, asked: Notify) -> None:
     wanted, wanted_notes, mailboxes = asked.wanted(asked.tree), asked.wanted_notes(asked.tree), asked.tree.mailboxes
     if len({*wanted, *wanted_notes}) > session.setting.notify_mailboxes:
         raise Overflow
-    for name in [name for name, box in asked.boxes.items() if mailboxes.get(name) != box.identity or name not in wanted]:
+    for name in [name for name, box in asked.boxes.items() if mailboxes.get(name) != box.identity or box.watch.is_over or name not in wanted]:
         asked.boxes.pop(name).watch.stop()
     for name, events in wanted.items():
         if name in asked.boxes:
@@ -79,7 +80,7 @@ def _watch_wanted(session: Session, asked: Notify) -> None:
         except LookupError:
             continue                                    # gone just now: the tree will say so
         asked.boxes[name] = Box(watch, events, mailboxes[name])
-    for name in [name for name, noted in asked.noted.items() if name not in wanted_notes or wanted_notes[name] != noted.identity]:
+    for name in [name for name, noted in asked.noted.items() if noted.watch.is_over or name not in wanted_notes or wanted_notes[name] != noted.identity]:
         asked.noted.pop(name).watch.stop()
     for name in wanted_notes.keys() - asked.noted.keys():
         try:
@@ -172,11 +173,12 @@ def _tell_notes(session: Session, asked: Notify) -> Generator[Any, Any, None]:
 
 def _tell_tree(session: Session, asked: Notify) -> Generator[Any, Any, None]:
     """Names that came and went, and subscriptions; from here on the mailboxes that are wanted now are watched.  Raises Overflow."""
-    own, asked.own = asked.own, set()
+    own, asked.own = asked.own | {name.rpartition(SEPARATOR)[0] for name in asked.own}, set()
     before, now = asked.tree, (yield Job(session.store.tree))
     asked.tree = now
     moved = renamed(before, now)
-    told = {new: asked.boxes[old].told for new, old in moved.items() if old in asked.boxes}
+    told = {name: box.told for name, box in asked.boxes.items()}        # also of a name where another mailbox stands now
+    told |= {new: told[old] for new, old in moved.items() if old in told}
     yield Job(lambda: _watch_wanted(session, asked))
     for name, box in asked.boxes.items():
         if box.told is None:
