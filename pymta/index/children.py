@@ -10,26 +10,32 @@ The work is a module with answer(messages, word) -> bytes; messages: (uid, base,
 """
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import selectors
 import struct
 import subprocess
 import sys
+import threading
 from collections import deque
 from collections.abc import Iterator, Sequence
 from typing import IO, Any
 
 BATCH = 50
+PROCESSES_MAX = 8                                       # for all commands of this process together
 _AHEAD = 4                                              # batches a child has before it
 _PIPE_OCTETS = 1 << 20
 _LENGTH = struct.Struct("<I")
 _START = "import sys; sys.path.insert(0, sys.argv[1]); from pymta.index.children import child; child(*sys.argv[2:])"
 
 
+_free = threading.BoundedSemaphore(PROCESSES_MAX)
+
+
 class Children:
     """messages: all that will be wanted, in the order in which they will be; work: name of the module, word: for it.
-    Raises OSError where no process can be had."""
+    Raises OSError where no process can be had: so it is where PROCESSES_MAX of them read for others already."""
 
     def __init__(self, directory: bytes, messages: Sequence[Any], count: int, work: str, word: str = "") -> None:
         self._waiting = deque(messages[at:at + BATCH] for at in range(0, len(messages), BATCH))
@@ -37,10 +43,13 @@ class Children:
         self._selector = selectors.DefaultSelector()
         try:
             for _ in range(count):
-                child = _Child(directory, work, word)
-                self._children.append(child)
+                if not _free.acquire(blocking=False):
+                    break
+                self._children.append(child := _started(directory, work, word))
                 self._selector.register(child.out, selectors.EVENT_READ, child)
                 self._feed(child)
+            if not self._children:
+                raise BlockingIOError(errno.EAGAIN, "as many read for others as may")
         except OSError:
             self.close()
             raise
@@ -68,7 +77,16 @@ class Children:
         self._selector.close()
         for child in self._children:
             child.close()
+            _free.release()
         self._children.clear()
+
+
+def _started(directory: bytes, work: str, word: str) -> _Child:
+    try:
+        return _Child(directory, work, word)
+    except BaseException:
+        _free.release()
+        raise
 
 
 class _Child:

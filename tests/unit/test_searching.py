@@ -143,6 +143,20 @@ def test_a_search_that_is_given_up_leaves_no_child(folder, monkeypatch):
     assert looking.step() is None
 
 
+def test_many_searches_at_once_start_so_many_processes(folder, monkeypatch):
+    monkeypatch.setattr(searching, "CHILDREN_FROM", 3)
+    expected = by_reading(folder, ("TEXT", "part 1"))
+    many = [folder.searching(folder.messages, ("TEXT", "part 1")) for _ in range(20)]
+    most = 0
+    while any([looking.step() for looking in many]):
+        most = max(most, sum(len(looking._children._children) for looking in many if looking._children))
+    assert 1 <= most <= children.PROCESSES_MAX
+    assert all(sorted(looking.found) == expected for looking in many)
+    assert all([children._free.acquire(blocking=False) for _ in range(children.PROCESSES_MAX)])
+    for _ in range(children.PROCESSES_MAX):
+        children._free.release()
+
+
 def test_any_damage_is_noticed(folder):
     assert right(folder)
     whole = [open(path, "rb").read() for path in paths(folder)]
