@@ -10,7 +10,7 @@
 `metadata` lies in the directory of its mailbox, so it goes where the mailbox goes and is gone with it; `metadata-server` beside that of
 INBOX holds what is about no mailbox.  /private/specialuse is the one place where a mailbox's role is kept that a client gave it.
 Written by pymta-imapd, holding metadata.lock (a dot lock), replaced whole; readers need no lock.  Dovecot leaves it alone.
-A line that cannot be read is left out, and gone with the next change.  If lost: clients forget notes and roles; no mail is touched.
+A line that cannot be read is left out (pymta-maildir check names it), and gone with the next change.  If lost: clients forget notes and roles; no mail is touched.
 """
 from __future__ import annotations
 
@@ -32,14 +32,22 @@ def is_name(name: str) -> bool:
 
 def decode(data: bytes) -> dict[str, bytes]:
     """name -> value.  Never raises: what cannot be read is left out."""
+    return read(data)[0]
+
+
+def read(data: bytes) -> tuple[dict[str, bytes], list[int]]:
+    """(entries, numbers of the lines that cannot be read)"""
     if not data.startswith(_HEAD):
-        return {}
-    out = {}
-    for line in data[len(_HEAD):].split(b"\n"):
+        return {}, [1]
+    out: dict[str, bytes] = {}
+    bad = []
+    for number, line in enumerate(data[len(_HEAD):].split(b"\n"), 2):
         name, tab, value = line.partition(b"\t")
         if tab and name.isascii() and is_name(name.decode("ascii")):
             out[name.decode("ascii")] = _unescape(lambda found: _UNESCAPES.get(found[0], found[0]), value)
-    return out
+        elif line:
+            bad.append(number)
+    return out, bad
 
 
 def encode(entries: dict[str, bytes]) -> bytes:

@@ -8,7 +8,7 @@ import stat
 from collections.abc import Callable, Iterator
 
 from pymta import clock, durable, locks
-from pymta.formats import maildir, maildirsize, subscriptions, uidlist, uidvalidity
+from pymta.formats import maildir, maildirsize, metadata, subscriptions, uidlist, uidvalidity
 from pymta.mailbox import making
 from pymta.mailbox.tidying import heal
 from pymta.upkeep import check_lists, check_mail
@@ -27,12 +27,14 @@ def everything(root: bytes, *, messages: bool = True) -> Iterator[Finding]:
         if name != "INBOX" and (why := maildir.refuse(name)):
             yield Finding(directory, f"a mailbox could not be made under this name: {why}", "rename the directory", WARNING)
         yield from _directories(directory, name)
+        yield from _metadata(os.path.join(directory, metadata.NAME))
         looked = look(root, directory, name)
         yield from _locks(looked)
         yield from check_lists.everything(looked)
         yield from check_mail.everything(looked, read=messages)
     yield from _counter(root, boxes)
     yield from _subscriptions(root, boxes)
+    yield from _metadata(os.path.join(root, metadata.SERVER_NAME))
     yield from _quota(root)
     yield from _aside(root)
 
@@ -129,6 +131,16 @@ def _subscriptions(root: bytes, boxes: list[tuple[str, bytes]]) -> Iterator[Find
             yield Finding(path, f"{printable(name)!r}: {why}", "unsubscribe it in a client; it is kept as it stands", WARNING)
         elif name not in known and not any(other.startswith(name + ".") for other in known):
             yield Finding(path, f"{printable(name)}: subscribed, but there is no such mailbox", "", NOTE)
+
+
+def _metadata(path: bytes) -> Iterator[Finding]:
+    try:
+        with open(path, "rb") as file:
+            _, bad = metadata.read(file.read())
+    except FileNotFoundError:
+        return
+    for number in bad:
+        yield Finding(path, f"line {number} cannot be read", "mend it, or it is gone when a client next changes an entry", WARNING)
 
 
 def _quota(root: bytes) -> Iterator[Finding]:

@@ -10,7 +10,15 @@ from hypothesis import strategies as st
 
 from pymta import mailbox
 from pymta.formats import metadata
-from pymta.mailbox import MailStore, NameRefused, NoSuchMailbox, NoSuchUse, TooBig, TooMany, annotating
+from pymta.mailbox import MailStore, NameRefused, NoSuchMailbox, NoSuchUse, TooBig, TooMany, annotating, opened
+from pymta.upkeep import check
+from tests.dovecot import Dovecot, directory, needs_dovecot
+
+@pytest.fixture
+def store(tmp_path):
+    mailbox.make(str(tmp_path / "M"))
+    return MailStore(str(tmp_path / "M"))
+
 
 ROWS = [
     (b"1\n", {}),
@@ -30,8 +38,16 @@ def test_what_cannot_be_read_is_left_out(data):
     assert metadata.decode(data) == {}
 
 
-def test_a_damaged_line_leaves_the_others():
-    assert metadata.decode(b"1\n/private/a\tx\n\0\0\0\n/private/b\ty") == {"/private/a": b"x", "/private/b": b"y"}
+def test_a_damaged_line_leaves_the_others_and_is_named(store):
+    data = b"1\n/private/a\tx\n\0\0\0\n/private/b\ty"
+    assert metadata.read(data) == ({"/private/a": b"x", "/private/b": b"y"}, [3])
+    for name in ("metadata-server", ".Sent/metadata"):
+        assert not [str(one) for one in check.everything(os.fsencode(store.maildir)) if "metadata" in str(one)]
+        with open(os.path.join(store.maildir, name), "wb") as file:
+            file.write(data)
+        finding, = [one for one in check.everything(os.fsencode(store.maildir)) if "metadata" in str(one)]
+        assert "line 3 cannot be read" in str(finding)
+        os.unlink(os.path.join(store.maildir, name))
 
 
 @given(st.dictionaries(st.from_regex(r"/(private|shared)(/[a-z. -]{1,8}){1,4}", fullmatch=True), st.binary(max_size=50)))
@@ -42,12 +58,6 @@ def test_round_trip(entries):
 @given(st.binary(max_size=200))
 def test_total(data):
     assert metadata.decode(metadata.encode(metadata.decode(b"1\n" + data))) == metadata.decode(b"1\n" + data)
-
-
-@pytest.fixture
-def store(tmp_path):
-    mailbox.make(str(tmp_path / "M"))
-    return MailStore(str(tmp_path / "M"))
 
 
 def test_limits(store):
@@ -107,3 +117,17 @@ def test_the_inbox_keeps_its_entries_when_its_messages_go(store):
     store.annotate("INBOX", {"/private/comment": b"mine"})
     store.rename("INBOX", "Old")
     assert store.annotations("INBOX") == {"/private/comment": b"mine"} and store.annotations("Old") == {}
+
+
+@needs_dovecot
+def test_a_role_and_notes_go_with_a_mailbox_that_dovecot_renames():
+    with directory() as top:
+        mailbox.make(top + "/Maildir")
+        store = MailStore(top + "/Maildir")
+        store.create("Entwurf", b"\\Drafts")
+        store.annotate("Entwurf", {"/shared/comment": b"ours"})
+        with Dovecot(store.maildir) as dovecot:
+            dovecot.command("SELECT Entwurf")
+            dovecot.command("RENAME Entwurf Neu")
+        assert store.annotations("Neu") == {"/shared/comment": b"ours", annotating.ROLE: b"\\Drafts"}
+        opened.forget_all()
