@@ -53,6 +53,11 @@ class Contents:
             self._octets = sum([message.vsize for message in self.messages])
         return self._octets
 
+    def deleted_octets(self) -> int:
+        """Of the messages that are deleted.  Raises Gone, OSError."""
+        places = {place for place in list(self.places) if b"T" in letters_of(place[1])}
+        return sum([message.vsize for message in self.messages if message.place in places]) if places else 0
+
     # ---- what the disk says -------------------------------------------------------------------------------------------
     def build(self) -> None:
         """The first look: messages from nothing, fast.  What a cold open of a big folder costs."""

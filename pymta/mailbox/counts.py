@@ -30,7 +30,7 @@ def status_of(folder: Folder, size: bool) -> Status:
     contents = folder.contents
     return Status(len(contents.messages), len(contents.in_new), *contents.unseen_and_deleted(), folder.uidnext, folder.uidvalidity, folder.guid,
                   contents.octets() if size else None,
-                  sum(message.vsize for message in contents.messages if "\\Deleted" in message.flags) if size else 0)
+                  contents.deleted_octets() if size else 0)
 
 
 def stamp(directory: bytes) -> object:

@@ -102,6 +102,7 @@ def check(folder, store, name):
     octets = sum(message.vsize for message in fresh.messages)
     status = store.status(name, size=True)
     assert (status.messages, status.recent, status.size) == (len(fresh.messages), sum(message.new for message in folder.messages), octets) and contents.octets() == octets
+    assert status.deleted_octets == sum(message.vsize for message in fresh.messages if "\\Deleted" in message.flags) or twins
     fresh.forget()
 
 
