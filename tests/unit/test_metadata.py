@@ -14,6 +14,7 @@ from pymta.mailbox import MailStore, NameRefused, NoSuchMailbox, NoSuchUse, TooB
 from pymta.upkeep import check
 from tests.dovecot import Dovecot, directory, needs_dovecot
 
+
 @pytest.fixture
 def store(tmp_path):
     mailbox.make(str(tmp_path / "M"))
