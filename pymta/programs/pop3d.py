@@ -305,7 +305,7 @@ def _open_apart(process: sessions.Process, mailbox: Mailbox) -> Callable[[Wire, 
     def session(wire: Wire, facts: sessions.Facts) -> Session:
         server = pop3.Pop3Server.handed_over(utf8=bool(facts["utf8"]))
         session = Pop3Session(wire, process.settings, server, None, service=wire.listener, client=wire.peer[0])
-        session.begin(session.open(mailbox, facts["tls"] or "none"))
+        session.begin(session.open(process.mailbox, facts["tls"] or "none"))
         return session
     return session
 

@@ -275,6 +275,35 @@ def test_quit_where_the_disk_refuses_is_an_error_and_nothing_is_lost(stage, box)
     assert len(files(maildir)) == 2
 
 
+@pytest.mark.parametrize("after_s", [0.0, 0.01, 0.04])
+def test_kill_9_within_quit_leaves_whole_messages_under_their_ids(after_s):
+    """All of them are gone if +OK was heard; else each is gone, or there as it was."""
+    with Stage(pop3_workers=1) as stage:
+        maildir = stage.user("killed", "pw")
+        stage.fill(maildir, {f"cur/{name(n, letter(str(n)))}:2,": letter(str(n)) for n in range(1, 1001)})
+        process = stage.start("pymta-pop3d", LISTENERS)
+        with client(stage, "killed") as pop:
+            before = [line.split()[1] for line in pop.uidl()[1]]
+            pop.sock.sendall(b"".join(b"DELE %d\r\n" % number for number in range(1, 1000)))
+            assert all(pop.file.readline().startswith(b"+OK") for _ in range(999))
+            pop.sock.sendall(b"QUIT\r\n")
+            time.sleep(after_s)
+            os.killpg(process.pid, signal.SIGKILL)
+            try:
+                answer = pop.file.readline()
+            except ConnectionResetError:
+                answer = b""
+        process.wait()
+        stage.start("pymta-pop3d", LISTENERS)
+        with client(stage, "killed") as pop:
+            left = [line.split()[1] for line in pop.uidl()[1]]
+            assert left[-1] == before[-1] and left == [uid for uid in before if uid in set(left)]
+            assert len(left) == 1 or not answer.startswith(b"+OK")
+            for number, uid in enumerate(left[::50], 1):
+                row = pop.retr((number - 1) * 50 + 1)[1]
+                assert b"\n".join(row) + b"\n" == letter(str(before.index(uid) + 1))
+
+
 def test_a_big_internationalised_message(stage):
     """Read and sent in pieces; only its header changes, and with UTF8 not even that (RFC 6856, RFC 6858)."""
     maildir = stage.user("grande", "pw")

@@ -134,6 +134,34 @@ def test_pipelined_behind_the_login_and_deleted_at_quit(stage):
     os.chown(maildir / "cur" / "1000000002.M2P1Q1.mail:2,", BEN, BEN)
 
 
+def test_utf8_and_what_is_shown_go_along(stage):
+    """What was said before the login, and what users says at each login, though the process is there already."""
+    maildir, users = stage.mail / "ann" / "Maildir", stage.etc / "users"
+    new = maildir / "cur" / "1000000009.M9P1Q1.mail:2,S"
+    octets = "Subject: größer\n\nx\n".encode()
+    new.write_bytes(octets)
+    os.chown(new, ANN, ANN)
+    before = users.read_text()
+    try:
+        pop = client(stage, "ann")
+        assert pop.stat()[0] == 4 and pop.retr(4)[1][0] == b"Subject: =?utf-8?B?Z3LDtsOfZXI=?="
+        pop.quit()
+        users.write_text(before.replace(f"{stage.mail}/ann\n", f"{stage.mail}/ann:pop3=unseen\n"))
+        pop = client(stage, "ann")
+        assert pop.stat()[0] == 3
+        pop.quit()
+        users.write_text(before)
+        pop = poplib.POP3("127.0.0.1", stage.ports["pop3"], timeout=START_S)
+        pop.utf8()
+        pop.user("ann")
+        pop.pass_("pw")
+        assert pop.retr(4)[1][0] == octets.split(b"\n")[0]
+        pop.quit()
+    finally:
+        users.write_text(before)
+        new.unlink()
+
+
 def test_wrong_passwords_and_a_second_session(stage):
     with pytest.raises(poplib.error_proto, match=r"\[AUTH\]"):
         client(stage, "ann", "wrong")
