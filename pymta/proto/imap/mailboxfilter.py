@@ -9,8 +9,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from pymta.proto.imap.args import Args, Bad
+from pymta.proto.imap.listing import SEPARATOR, parents
 
-SEPARATOR = "."
+_FILTERS_MAX = 100
 _NAMED = frozenset((b"SUBTREE", b"SUBTREE-ONE", b"MAILBOXES"))
 _OF_NOTIFY = frozenset((b"SELECTED", b"SELECTED-DELAYED", b"INBOXES", b"PERSONAL", b"SUBSCRIBED", b"SUBTREE", b"MAILBOXES"))
 _OF_ESEARCH = _OF_NOTIFY - {b"SELECTED-DELAYED"} | {b"SUBTREE-ONE"}
@@ -21,7 +22,7 @@ class Filter:
     """kind: the word in upper case; names: what stands behind it."""
 
     kind: bytes
-    names: tuple[str, ...] = ()
+    names: frozenset[str] = frozenset()
 
     @property
     def is_selected(self) -> bool:
@@ -39,7 +40,7 @@ class Filter:
             case b"MAILBOXES":
                 return name in self.names
             case b"SUBTREE":
-                return any((name + SEPARATOR).startswith(top + SEPARATOR) for top in self.names)
+                return name in self.names or any(parent in self.names for parent in parents(name))
             case b"SUBTREE-ONE":
                 return name in self.names or name.rpartition(SEPARATOR)[0] in self.names
         return False
@@ -58,6 +59,8 @@ def of_esearch(args: Args) -> tuple[Filter, ...]:
         if args.peek() == 40:
             raise Bad("no such scope option")
         out.append(_filter(args, _OF_ESEARCH))
+        if len(out) > _FILTERS_MAX:
+            raise Bad("too many choices of mailboxes")
     return tuple(out)
 
 
@@ -68,7 +71,7 @@ def _filter(args: Args, known: frozenset[bytes]) -> Filter:
     if word not in _NAMED:
         return Filter(word)
     args.space()
-    names = tuple(args.list(args.mailbox)) if args.peek() == 40 else (args.mailbox(),)
+    names = frozenset(args.list(args.mailbox) if args.peek() == 40 else (args.mailbox(),))
     if not names:
         raise Bad("a mailbox expected")
     return Filter(word, names)

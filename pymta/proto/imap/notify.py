@@ -8,8 +8,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
-from pymta.proto.imap.listing import parents, with_parents
-from pymta.proto.imap.mailboxfilter import SEPARATOR
+from pymta.proto.imap.listing import SEPARATOR, parents, with_parents
 from pymta.proto.imap.notifyargs import EXPUNGE, FLAGS, MESSAGE_EVENTS, NEW, NOTES, SERVER_NOTES, Group
 from pymta.proto.imap.view import Wanted
 

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any, Generator
 
 from pymta.proto.imap import listing
 from pymta.proto.imap.grammar import Command
-from pymta.proto.imap.mailboxfilter import SEPARATOR
 from pymta.proto.imap.notify import Box, Noted, Notify, affected, renamed
 from pymta.proto.imap.notifyargs import EVENTS, FLAGS, NAME, SUBSCRIPTION
 from pymta.proto.imap.on_messages import fetched
@@ -173,7 +172,7 @@ def _tell_notes(session: Session, asked: Notify) -> Generator[Any, Any, None]:
 
 def _tell_tree(session: Session, asked: Notify) -> Generator[Any, Any, None]:
     """Names that came and went, and subscriptions; from here on the mailboxes that are wanted now are watched.  Raises Overflow."""
-    own, asked.own = asked.own | {name.rpartition(SEPARATOR)[0] for name in asked.own}, set()
+    own, asked.own = asked.own | {name.rpartition(listing.SEPARATOR)[0] for name in asked.own}, set()
     before, now = asked.tree, (yield Job(session.store.tree))
     asked.tree = now
     moved = renamed(before, now)

@@ -22,7 +22,7 @@ from pymta.proto.imap.commands import CHANGES_TREE, COMMANDS, KEEP_NUMBERS, LOOK
 from pymta.proto.imap.deflate import BadStream, Deflate
 from pymta.proto.imap.framing import CONTINUE, STORES, Overlong, Reader, Refused
 from pymta.proto.imap.grammar import BadCommand, Command
-from pymta.proto.imap.mailboxfilter import SEPARATOR
+from pymta.proto.imap.listing import SEPARATOR
 from pymta.proto.imap.notify import Notify
 from pymta.proto.imap.on_session import capabilities
 from pymta.proto.imap.view import View
