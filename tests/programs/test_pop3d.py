@@ -294,6 +294,7 @@ def test_kill_9_within_quit_leaves_whole_messages_under_their_ids(after_s):
             except ConnectionResetError:
                 answer = b""
         process.wait()
+        stage.log_path.write_text("")                   # start waits for what it says
         stage.start("pymta-pop3d", LISTENERS)
         with client(stage, "killed") as pop:
             left = [line.split()[1] for line in pop.uidl()[1]]
