@@ -156,6 +156,9 @@ class Folder:
     def highestmodseq(self) -> int:
         return self.modseqs
 
+    def first_unseen(self, messages: list[Message]) -> int:
+        return next((at for at, message in enumerate(messages) if "\\Seen" not in message.flags), -1)
+
     def flags_of_all(self, messages: Iterable[Message]) -> list[frozenset[str]]:
         return [message.flags for message in messages]
 

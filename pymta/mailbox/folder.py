@@ -95,6 +95,11 @@ class Folder:
             return self.contents.unseen_and_deleted()
         return count_letters(Counter([message.place for message in messages]))      # there are few, and counting them is fast
 
+    def first_unseen(self, messages: Sequence[Message]) -> int:
+        """Position of the first of these that is not \\Seen, -1 if all are."""
+        infos = [message.place[1] for message in messages]
+        return min([infos.index(info) for info in set(infos) if b"S" not in maildir.letters_of(info)], default=-1)
+
     def flags_behind(self, info: bytes) -> frozenset[str]:
         """The flags that a name with this behind its base says."""
         flags = self.known_flags.get(info)

@@ -99,6 +99,7 @@ def check(folder, store, name):
         assert kept.in_new == {message.uid for message in one.messages if message.new}
     flags = [message.flags for message in folder.messages]
     assert contents.unseen_and_deleted() == (sum("\\Seen" not in some for some in flags), sum("\\Deleted" in some for some in flags))
+    assert folder.first_unseen(folder.messages) == next((at for at, some in enumerate(flags) if "\\Seen" not in some), -1)
     octets = sum(message.vsize for message in fresh.messages)
     status = store.status(name, size=True)
     assert (status.messages, status.recent, status.size) == (len(fresh.messages), sum(message.new for message in folder.messages), octets) and contents.octets() == octets

@@ -41,10 +41,8 @@ def select(session: Session, command: Command) -> Running:
         yield (yield from _listed(session, name))       # RFC 9051 §6.3.2
     else:
         yield b"* %d RECENT\r\n" % len(view.recent)
-    for position, message in enumerate(view.messages):
-        if "\\Seen" not in message.flags and not view.uid_only and not session.rev2:
-            yield b"* OK [UNSEEN %d] The first unseen message\r\n" % (position + 1)
-            break
+    if not view.uid_only and not session.rev2 and (first := folder.first_unseen(view.messages)) >= 0:
+        yield b"* OK [UNSEEN %d] The first unseen message\r\n" % (first + 1)
     yield (b"* OK [UIDVALIDITY %d] UIDs valid\r\n* OK [UIDNEXT %d] The next UID\r\n"
            % (folder.uidvalidity, max(folder.uidnext, view.messages[-1].uid + 1 if view.messages else 1)))
     yield b"* OK [MAILBOXID (%b)] This mailbox\r\n" % objectid.mailbox(folder.guid, folder.uidvalidity)
