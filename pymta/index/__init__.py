@@ -5,4 +5,9 @@
     children   processes that read many messages at once
     copying    what is known of copies
     describing what FETCH asks: the index where it knows, the messages where it does not
+
+    searching  one search key about text: what is kept is looked through, the rest is read, and kept
+    matching   which messages of a block hold what it asks for
+    textfile   one file of text of a folder: its blocks, append
+    textwork   what is looked through of some messages, as blocks: here or in children
 """
