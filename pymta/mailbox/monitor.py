@@ -46,6 +46,7 @@ class _Place:
         self.known: tuple[object, tuple[Status, int]] | None = None
         self._handles: list[int] = []
         self._paths = [os.path.join(directory, part) for part in parts]
+        self._inodes = [os.stat(path).st_ino for path in self._paths]
         self._stamp = self._times()
         try:
             for path in self._paths:
@@ -69,6 +70,14 @@ class _Place:
         except OSError:
             return None
 
+    @property
+    def stands(self) -> bool:
+        """Whether what it watches is what has the name now."""
+        try:
+            return not self.is_over and [os.stat(path).st_ino for path in self._paths] == self._inodes
+        except OSError:
+            return False
+
     def look_again(self) -> None:
         """Nobody may have heard what has happened: see whether something has."""
         before, self._stamp = self._stamp, self._times()
@@ -90,9 +99,9 @@ _places: dict[tuple[bytes, str], _Place] = {}
 
 
 class Watch:
-    """One session's interest in one place; to be stopped.  told: see above; kind: "mail", "tree" (folders and subscriptions), "notes",
-    "server notes"; look, of mail: whether with mod-sequence -> (Status, HIGHESTMODSEQ or 0).  Raises FileNotFoundError where there is no
-    such mailbox."""
+    """One session's interest in one place; to be stopped.  told: see above; kind: "mail", "tree" (folders and subscriptions),
+    "notes", "server notes"; look, of mail: whether with mod-sequence -> (Status, HIGHESTMODSEQ or 0).
+    Raises FileNotFoundError where there is no such mailbox."""
 
     def __init__(self, directory: bytes, told: Told, kind: str, look: Look | None = None) -> None:
         self._key = directory, kind
@@ -100,7 +109,7 @@ class Watch:
         self._look = look
         with _lock:
             place = _places.get(self._key)
-            if place is None or place.is_over:
+            if place is None or not place.stands:
                 place = _places[self._key] = _Place(directory, kind)
             place.listeners.append(told)
         self._place = place

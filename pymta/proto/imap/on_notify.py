@@ -68,8 +68,9 @@ def _watch_wanted(session: Session, asked: Notify) -> None:
     wanted, wanted_notes, mailboxes = asked.wanted(asked.tree), asked.wanted_notes(asked.tree), asked.tree.mailboxes
     if len({*wanted, *wanted_notes}) > session.setting.notify_mailboxes:
         raise Overflow
-    for name in [name for name, box in asked.boxes.items() if mailboxes.get(name) != box.identity or box.watch.is_over or name not in wanted]:
-        asked.boxes.pop(name).watch.stop()
+    for name, box in list(asked.boxes.items()):
+        if name not in wanted or mailboxes[name] != box.identity or box.watch.is_over:
+            asked.boxes.pop(name).watch.stop()
     for name, events in wanted.items():
         if name in asked.boxes:
             asked.boxes[name].events = events
@@ -79,8 +80,9 @@ def _watch_wanted(session: Session, asked: Notify) -> None:
         except LookupError:
             continue                                    # gone just now: the tree will say so
         asked.boxes[name] = Box(watch, events, mailboxes[name])
-    for name in [name for name, noted in asked.noted.items() if noted.watch.is_over or name not in wanted_notes or wanted_notes[name] != noted.identity]:
-        asked.noted.pop(name).watch.stop()
+    for name, noted in list(asked.noted.items()):
+        if name not in wanted_notes or wanted_notes[name] != noted.identity or noted.watch.is_over:
+            asked.noted.pop(name).watch.stop()
     for name in wanted_notes.keys() - asked.noted.keys():
         try:
             asked.noted[name] = Noted(session.store.watch_notes(name, partial(asked.stir_notes, name)), wanted_notes[name])
@@ -101,7 +103,8 @@ def tell(session: Session) -> Running:
             yield from _tell_tree(session, asked)
     except Overflow:
         session.set_notify(Notify((), session.wake))
-        yield b"* OK [NOTIFICATIONOVERFLOW] There are more than %d mailboxes now: nothing is told any more\r\n" % session.setting.notify_mailboxes
+        yield (b"* OK [NOTIFICATIONOVERFLOW] There are more than %d mailboxes now: nothing is told any more\r\n"
+               % session.setting.notify_mailboxes)
         return b""
     for name in list(asked.stirred):
         asked.stirred.pop(name, None)                   # what happens from here on stirs it again
