@@ -77,6 +77,13 @@ def test_a_short_one_says_nothing():
     assert b"INPROGRESS" not in say(engine, b"t SEARCH TEXT a\r\n")
 
 
+def test_without_the_capability_there_is_no_code():
+    engine, _ = engine_with(Clock(1.0))
+    engine.off = frozenset((b"INPROGRESS",))
+    said = say(engine, b"t1 SEARCH TEXT a\r\n")
+    assert b"* OK Still at it\r\n" in said and b"INPROGRESS" not in said
+
+
 def test_a_client_that_has_closed_its_half_is_asked_whether_it_is_there():
     engine, _ = engine_with(Clock(progress.EVERY_IF_GONE_S))
     engine.client_ended = True
