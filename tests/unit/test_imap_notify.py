@@ -78,6 +78,23 @@ def test_without_a_word_from_inotify_a_look_now_and_then_finds_it(tmp_path, monk
     opened.forget_all()
 
 
+def test_who_comes_later_watches_what_has_the_name_now(tmp_path) -> None:
+    store = mailbox.MailStore(str(tmp_path / "Maildir"))
+    store.create("Work")
+    stirred: list[str] = []
+    first = store.watch("Work", lambda: stirred.append("first"))
+    os.rename(tmp_path / "Maildir" / ".Work", tmp_path / "Maildir" / ".Play")
+    store.create("Work")
+    second = store.watch("Work", lambda: stirred.append("second"))
+    (tmp_path / "Maildir" / ".Work" / "new" / "1700000000.M1P1.host").write_bytes(b"Subject: x\n\nx\n")
+    watch.shared().drain()
+    assert set(stirred) == {"second"}
+    first.stop()
+    second.stop()
+    assert monitor.watched() == 0
+    opened.forget_all()
+
+
 def test_a_mailbox_that_is_not_there_cannot_be_watched(tmp_path) -> None:
     store = mailbox.MailStore(str(tmp_path / "Maildir"))
     with pytest.raises(mailbox.NoSuchMailbox):

@@ -51,10 +51,12 @@ class Options:
         return self.names == {b"SAVE"} and self.partial is None
 
     def meant(self, found: list[int]) -> list[int]:
-        """Those of found that SAVE keeps and that MODSEQ is about: all, unless only some are told.  RFC 5182 §2.4, RFC 7162 §3.1.10, RFC 9394 §3.2"""
+        """Those of found that SAVE keeps and that MODSEQ is about: all, unless only some are told.
+        RFC 5182 §2.4, RFC 7162 §3.1.10, RFC 9394 §3.2"""
         if self.names & {b"ALL", b"COUNT"} or self.partial is None and not self.names & {b"MIN", b"MAX"}:
             return found
-        return [*found[:1] * (b"MIN" in self.names), *found[-1:] * (b"MAX" in self.names), *(self.partial.of(found) if self.partial else ())]
+        part = self.partial.of(found) if self.partial else ()
+        return [*found[:1] * (b"MIN" in self.names), *found[-1:] * (b"MAX" in self.names), *part]
 
 
 def options(args: Args) -> Options | None:
