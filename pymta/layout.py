@@ -11,7 +11,7 @@ import os
 import stat
 from dataclasses import dataclass, replace
 
-from pymta import durable, privs
+from pymta import __version__, durable, privs
 from pymta.formats.queuefile import SHARDS
 
 
@@ -31,6 +31,8 @@ class Place:
 
 
 _Q = "pymta-queue(5)"
+FORMAT = 1                                              # rises when an older version would misread what this one writes in the spool
+FORMAT_FILE = "state/format"
 
 # ext4 looks for a free inode in the block group of the directory and passes over every one that was freed within the last minutes:
 # after some thousand deletions making a file costs 600 us of processor time instead of 20 (measured).  So files are made in one of
@@ -67,6 +69,8 @@ SPOOL: tuple[Place, ...] = (
     Place("corrupt", 0o2750, "pymta-queue", "pymta-queue", "pymta-qrun", (), _Q, "damaged; a file beside it says why"),
     Place("publishing", 0o700, "root", "root", "pymta-local", (), _Q, "copies that are about to appear in Maildirs: which, not their text"),
     Place("state", 0o755, "root", "root", "", (), _Q, "one directory for each program: its lock, and what others may know of its doing"),
+    Place("state/format", 0o644, "root", "root", "the daemon that made the spool", ("every daemon of the queue",), _Q,
+          "the number of the formats in here; a daemon that is older refuses to start"),
     Place("state/qrun", 0o755, "pymta-queue", "pymta-queue", "pymta-qrun", ("admin",), _Q, "the runner's lock"),
     Place("state/local", 0o755, "root", "root", "pymta-local", ("admin",), _Q, "the lock of pymta-local"),
     Place("state/local/full", 0o755, "root", "root", "pymta-local", ("pymta-smtpd",), _Q, "mailboxes that have no room"),
@@ -105,8 +109,15 @@ ACCOUNTS: dict[str, str] = {
 }
 
 
+class Newer(OSError):
+    """The spool has been worked on by a version of pymta that writes what this one does not understand."""
+
+    REMEDY = "install that version again, or a later one; nothing was touched, and the queue waits as it is"
+
+
 def ready(spool: str) -> None:
-    """See that the spool is there before a daemon works in it.  Raises KeyError without the accounts, OSError."""
+    """See that the spool is there before a daemon works in it.  Raises KeyError without the accounts, Newer, other OSError."""
+    check_format(spool)
     if not privs.is_root():
         heal_spool(spool)
         return
@@ -121,7 +132,29 @@ def make_spool(spool: str, *, single_uid: bool) -> None:
     of PLACES, which must exist (KeyError), and the caller is root."""
     os.makedirs(spool, exist_ok=True)
     for place in SPOOL:
-        _make(os.path.join(spool, place.path) if place.path else spool, place, single_uid)
+        if place.mode & 0o100:
+            _make(os.path.join(spool, place.path) if place.path else spool, place, single_uid)
+    path = os.path.join(spool, FORMAT_FILE)
+    if format_of(spool) < FORMAT or not os.path.exists(path):
+        durable.replace(path, b"%d\n" % FORMAT, mode=0o644)
+
+
+def format_of(spool: str) -> int:
+    """The number of the formats in a spool.  One without the file was made before there was one."""
+    try:
+        with open(os.path.join(spool, FORMAT_FILE), "rb") as file:
+            return int(file.read(16))
+    except FileNotFoundError:
+        return 1
+    except ValueError:
+        raise Newer(f"{FORMAT_FILE} in {spool} is no number; this program reads format {FORMAT}") from None
+
+
+def check_format(spool: str) -> None:
+    """Raises Newer where what stands in the spool may not be what this program takes it for."""
+    found = format_of(spool)
+    if found > FORMAT:
+        raise Newer(f"the spool {spool} has format {found}, that of a newer pymta; this one ({__version__}) reads up to {FORMAT}")
 
 
 def _make(path: str, place: Place, single_uid: bool) -> None:
@@ -145,6 +178,8 @@ def heal_spool(spool: str) -> None:
     """Make the directories that are missing, for a program that is not root and may find a spool made by hand; those that it
     may not make are another program's to make."""
     for place in SPOOL:
+        if not place.mode & 0o100:
+            continue
         path = os.path.join(spool, place.path) if place.path else spool
         for each in [path, *(f"{path}/{name}" for name in SHARDS if place.spread)]:
             try:

@@ -128,6 +128,7 @@ def tmpfiles() -> str:
             continue                                    # a file
         names = ["", *(f"/{name}" for name in layout.SHARDS if place.spread)]
         out += [f"d {path}{name} {place.mode:04o} {place.owner} {place.group} -" for name in names]
+    out.append(f"f /var/spool/pymta/{layout.FORMAT_FILE} 0644 root root - {layout.FORMAT}")
     out.append("d /var/mail/pymta 0711 pymta-vmail pymta-vmail -")
     return "\n".join(out) + "\n"
 

@@ -15,10 +15,10 @@ from pymta.programs.smtpd_office import INTAKE, Office, among
 from pymta.programs.smtpd_session import NAME, Session
 from pymta.queue import committer, intake
 
-EX_NOUSER, EX_OSERR = 67, 71
+EX_NOUSER, EX_OSERR, EX_CONFIG = 67, 71, 78
 
 
-def service(given: settings.Settings) -> serve.Service:
+def service(given: settings.Settings, started: float) -> serve.Service:
     """What serve needs to know."""
     listeners = {"smtp": given["smtp.listen"], "submission": given["smtp.submission"], "submissions": given["smtp.submissions"],
                  "lmtp": given["smtp.lmtp"]}
@@ -35,8 +35,6 @@ def service(given: settings.Settings) -> serve.Service:
     def open_worker(worker: serve.Worker):
         office = Office(worker, gate(worker))
         return lambda wire: Session(wire, office)
-
-    started = clock.now()
 
     def commit(given: settings.Settings, clients: serve.Clients) -> None:
         layout.heal_spool(".")
@@ -69,8 +67,12 @@ def main(argv: list[str] | None = None) -> int:
     except KeyError as error:
         log.event("trouble", what=str(error.args[0]))
         return EX_NOUSER
+    except layout.Newer as error:
+        log.event("trouble", what=str(error), remedy=layout.Newer.REMEDY)
+        return EX_CONFIG
     except OSError as error:
         log.event("trouble", what=f"cannot use the spool {given['host.spool']}", file=error.filename, why=error.strerror or str(error),
                   remedy="make the places, see pymta(7)")
         return EX_OSERR
-    return serve.run(service, given)
+    started = clock.now()                               # not that of a reload: sessions of before are still writing
+    return serve.run(lambda settings: service(settings, started), given)

@@ -12,7 +12,8 @@ def begin(name: str, sentence: str, argv: list[str] | None, *, account: str, uma
     """The settings, and the lock that keeps a second one of this program away; the working directory is the spool, and we are
     account where we were root (an empty account: we stay who we are).
 
-    Raises SystemExit: 64 for the command line, 67 without the account, 69 if another one works on this spool, 73 without the spool.
+    Raises SystemExit: 64 for the command line, 67 without the account, 69 if another one works on this spool, 73 without the spool,
+    78 if a newer version of pymta has worked on it.
     """
     parser = argparse.ArgumentParser(prog=name, description=sentence)
     parser.add_argument("--etc", default=settings.DEFAULT_ETC, metavar="DIR", help="where pymta.conf lies (default %(default)s)")
@@ -38,6 +39,9 @@ def begin(name: str, sentence: str, argv: list[str] | None, *, account: str, uma
     except KeyError as error:
         log.event("trouble", what=str(error.args[0]))
         raise SystemExit(67) from None
+    except layout.Newer as error:
+        log.event("trouble", what=str(error), remedy=layout.Newer.REMEDY)
+        raise SystemExit(78) from None
     except OSError as error:
         log.event("trouble", what=f"cannot work in {spool}", why=error.strerror or str(error), remedy="pymta-config places lists what must be there")
         raise SystemExit(73) from None

@@ -248,6 +248,15 @@ def test_an_upgrade_with_mail_in_the_queue(host):
     arrives(host, "ann", "after the upgrade")
 
 
+def test_an_older_version_refuses_the_spool_and_the_newer_one_finds_it_as_it_was(host):
+    host.sh("systemctl stop pymta-qrun; echo 2 > /var/spool/pymta/state/format")
+    host.run("systemctl", "start", "pymta-qrun", check=False)
+    assert "install that version again" in host.run("journalctl", "--no-pager", "-n", "20", "-u", "pymta-qrun").stdout
+    host.sh("echo 1 > /var/spool/pymta/state/format; systemctl restart pymta-qrun")
+    client(host, "send('ann@localhost', 'with the right version')")
+    arrives(host, "ann", "with the right version")
+
+
 def test_it_can_be_disabled_and_removed(host):
     host.run("systemctl", "disable", "--now", "pymta.target", *SOCKETS)
     assert host.sh("pgrep -af '[/]usr/local/sbin/pymta-' || true") == ""
