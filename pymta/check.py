@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from pymta import imap_without, outcome, tls_files
+from pymta import clock, imap_without, outcome, tls_check, tls_files
 from pymta.accounts import Accounts, Trouble
 from pymta.formats import aliases as formats_aliases
 from pymta.formats import passwords, relay_recipients, senders, transports, users
@@ -146,15 +146,18 @@ def _shown(pair: tuple[str, int]) -> str:
 
 def _tls(settings: Settings) -> Iterator[Finding]:
     certificate, key = settings["tls.certificate"], settings["tls.key"]
-    for name, path in (("tls.certificate", certificate), ("tls.key", key)):
-        if path and not _may_be_there(path):
-            yield Finding(_at(settings, name), f"{name}: there is no {path}; name a PEM file")
-    if key and not certificate or certificate and not key and b"PRIVATE KEY" not in _read(certificate):
+    missing = [(name, path) for name, path in (("tls.certificate", certificate), ("tls.key", key)) if path and not _may_be_there(path)]
+    for name, path in missing:
+        yield Finding(_at(settings, name), f"{name}: there is no {path}; name a PEM file")
+    apart = key and not certificate or certificate and not key and b"PRIVATE KEY" not in _read(certificate)
+    if apart:
         yield Finding(_at(settings, "tls.certificate"), "tls.certificate and tls.key belong together; set both or neither")
     submission = settings["smtp.submission"] or settings["smtp.submissions"]
     if submission and not settings["tls.self_signed"] and not tls_files.Files(settings).pairs():
         yield Finding("tls.certificate", "there is no certificate, so nobody can log in to send mail; set tls.certificate and tls.key",
                       True)
+    if not missing and not apart:
+        yield from (Finding(*one) for one in tls_check.findings(settings, clock.now()))
 
 
 def _may_be_there(path: str) -> bool:

@@ -3,7 +3,7 @@ import os
 
 import pytest
 
-from pymta import check, settings
+from pymta import check, settings, tls_make
 
 GOOD = {
     "pymta.conf": "host.name = mail.example.test\nlocal.domains = example.test\nlocal.admin = alice\nlocal.virtual_uid = 1234\nlocal.system_users = no\n"
@@ -15,15 +15,22 @@ GOOD = {
     "transports": "x.example 127.0.0.1:26\n",
     "relay_recipients": "ann@branch.test\n",
     "senders": "alice: press@brand.test\n",
-    "tls/cert.pem": "", "tls/key.pem": "",
 }
 
 
+@pytest.fixture(scope="module")
+def pair(tmp_path_factory):
+    """What makes a good tls/: {file: text}."""
+    folder = tmp_path_factory.mktemp("tls")
+    tls_make.self_signed(str(folder), ["mail.example.test"])
+    return {f"tls/{name}": (folder / name).read_text() for name in ("cert.pem", "key.pem")}
+
+
 @pytest.fixture
-def findings(tmp_path):
+def findings(tmp_path, pair):
     """findings(file=text to append) -> the lines of the check, ETC taken out."""
     def findings(**changes):
-        for name, text in GOOD.items():
+        for name, text in {**GOOD, **pair}.items():
             path = tmp_path / name
             path.parent.mkdir(exist_ok=True)
             more = changes.pop(name.replace("pymta.conf", "conf").replace("/", "_").replace(".", "_"), "")
@@ -71,6 +78,7 @@ ROWS = [                                                        # what is added 
     (("conf", "tls.certificate = /nonexistent/x.pem\ntls.key = ETC/tls/key.pem\n"), "pymta.conf:7", "there is no /nonexistent/x.pem"),
     (("conf", "tls.certificate = ETC/tls/cert.pem\n"), "pymta.conf:7", "belong together"),
     (("conf", "tls.key = ETC/tls/key.pem\n"), "tls.certificate", "belong together"),
+    (("tls_cert_pem", "\n-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"), "tls/cert.pem", "cannot be used"),
     (("senders", "nonsense\n"), "senders:2", "write login: address"),
     (("senders", "dan: x@y.test\n"), "senders", "warning: dan is no user"),
     (("conf", "local.virtual_uid = root\n"), "local.virtual_uid", "nobody owns"),
