@@ -222,6 +222,8 @@ SETTINGS: tuple[Setting, ...] = (
             "What a mailbox may hold, in octets, where the user's line in the users file has no quota of its own.  0: any amount."),
     Setting("local.folders", words, "", ("pymta-local", "pymta-imapd"),
             "Folders made in every new mailbox.  Drafts, Sent, Junk, Trash and Archive carry their special-use marks whenever they exist."),
+    Setting("local.undelete", duration, "1d", ("pymta-imapd", "pymta-pop3d"),
+            "How long expunged mail can be brought back with pymta-maildir undelete; never less than an hour.  When the disk is full it goes at once."),
 
     Setting("queue.retry", durations, "0s, 5m, 15m, 30m, 60m", ("pymta-qrun",),
             "How long to wait before each try.  After the last one the wait grows by half each time, up to queue.retry_max."),

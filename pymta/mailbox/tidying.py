@@ -14,10 +14,18 @@ from pymta.mailbox.message import LIMBO
 if TYPE_CHECKING:
     from pymta.mailbox.folder import Folder
 
-LIMBO_KEEP_S = 3600.0                                   # how long a session may take to hear of an expunge and still read
+_HEARD_S = 3600.0                                       # how long a session may take to hear of an expunge and still read
+LIMBO_KEEP_S = _HEARD_S
 TMP_KEEP_S = 36 * 3600.0                                # maildir(5): what is older was abandoned
 TWIN_QUIET_S = 30.0
 TIDY_BATCH = 2000
+_LOOKED_AT_MAX = 100_000
+
+
+def keep_expunged(seconds: float) -> None:
+    """From now on, what was expunged waits in limbo for so long (never less than sessions may need it)."""
+    global LIMBO_KEEP_S
+    LIMBO_KEEP_S = max(seconds, _HEARD_S)
 
 
 def heal(directory: bytes) -> None:
@@ -92,7 +100,9 @@ def _sweep(directory: bytes, before: float, limit: int = TIDY_BATCH) -> int:
     count = 0
     try:
         with os.scandir(directory) as entries:
-            for entry in islice(entries, limit):
+            for entry in islice(entries, max(limit, _LOOKED_AT_MAX)):
+                if count >= limit:
+                    break
                 status = entry.stat(follow_symlinks=False)
                 if max(status.st_ctime, status.st_mtime) < before and entry.is_file(follow_symlinks=False):
                     count += durable.unlink_if_there(entry.path)

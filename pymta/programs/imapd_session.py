@@ -12,6 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pymta import clock, imap_without, log, mailbox, serve, sessions, trace
 from pymta.accounts import Mailbox
 from pymta.formats import changes
+from pymta.mailbox import tidying
 from pymta.mailbox.annotating import VALUE_MAX_OCTETS
 from pymta.proto.imap import session as imap
 from pymta.proto.imap.framing import Limits
@@ -68,6 +69,7 @@ class Shared:
         self.switches = imap_without.Switches(worker.settings["imap.without"], worker.settings["imap.client_without"])
         self._users: dict[str, list[MailSession]] = {}
         self._sessions_max: int = worker.settings["imap.sessions_per_user"]
+        tidying.keep_expunged(worker.settings["local.undelete"])
         mailbox.attach(worker.loop)
 
     def admit(self, session: MailSession) -> bool:

@@ -19,6 +19,7 @@ import time
 from dataclasses import replace
 
 from pymta import clock, log, settings
+from pymta.mailbox import tidying
 from pymta.upkeep import adopt, check, moving, servers, undelete, who, whose
 from pymta.upkeep.finding import FAULT, NOTE, printable
 
@@ -29,6 +30,7 @@ EX_FOUND, EX_USAGE, EX_NOINPUT, EX_IOERR, EX_TEMPFAIL, EX_NOPERM = 1, 64, 66, 74
 def main(argv: list[str] | None = None) -> int:
     log.start(NAME)
     given = _arguments().parse_args(argv)
+    tidying.keep_expunged(float("inf"))                 # what somebody wants back must not be tidied away by us
     try:
         return given.run(given)
     except whose.Refused as refused:

@@ -11,7 +11,7 @@ from pymta import auth, background, log, serve, sessions, settings, trace
 from pymta.accounts import Mailbox
 from pymta.drop import Drop, Gone, InUse, open_drop
 from pymta.formats import changes
-from pymta.mailbox import Doer
+from pymta.mailbox import Doer, tidying
 from pymta.message.surrogate import surrogate
 from pymta.proto import pop3
 from pymta.proto.mask import Pop3
@@ -35,6 +35,7 @@ class Pop3Session(Session):
         self._service, self._client = service, client
         self._idle_max_s: float = in_force["pop3.idle_max"]
         self._folders: tuple[str, ...] = in_force["local.folders"]
+        tidying.keep_expunged(in_force["local.undelete"])
         self._drop: Drop | None = None
         self._name = ""
         self._busy = False                              # a task goes on; nothing is read from the peer meanwhile

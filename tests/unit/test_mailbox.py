@@ -387,6 +387,19 @@ def test_uidnext_is_kept_when_the_last_messages_go(inbox):
     assert inbox.append(DATA) == 301
 
 
+def test_expunged_mail_is_kept_as_long_as_is_asked_for(inbox, monkeypatch):
+    monkeypatch.setattr(tidying, "LIMBO_KEEP_S", 0.0)   # so that it is as it was, afterwards
+    inbox.append_all([(DATA, [], None)] * 3)
+    inbox.expunge([1, 2, 3])
+    real = clock.now
+    for keep_s, later_s, left in ((86400, 80000, 3), (0, 3500, 3), (0, 3700, 0), (float("inf"), 1e9, 0)):
+        tidying.keep_expunged(keep_s)
+        inbox.tidied_at = 0.0
+        monkeypatch.setattr(clock, "now", lambda later_s=later_s: real() + later_s)
+        tidying.tidy(inbox)
+        assert len(os.listdir(os.path.join(inbox.directory, b"pymta-limbo"))) == left
+
+
 def test_limbo_is_swept_after_a_while(inbox, monkeypatch):
     inbox.append_all([(DATA, [], None)] * 2)
     inbox.expunge([1, 2])
