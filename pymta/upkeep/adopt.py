@@ -8,6 +8,8 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 
+from lockfile import LockTimeout
+
 from pymta import clock, durable
 from pymta.formats import courier, maildir, subscriptions, uidlist
 from pymta.formats.maildir import folder_of
@@ -79,7 +81,8 @@ def _uids(root: bytes, directory: bytes, name: str) -> Iterator[str]:
             if theirs is None:
                 return
             file.refresh()
-            known, file.list = file.list, _merged(root, theirs, file.list)
+            there = {maildir.base_of(each) for place in (b"cur", b"new") for _, each, _ in entries(os.path.join(directory, place))}
+            known, file.list = file.list, _merged(root, theirs, file.list, there)
             if known is not None and (known.uidvalidity, known.uids, known.next) == (file.list.uidvalidity, file.list.uids, file.list.next):
                 return
             file.rewrite()
@@ -90,9 +93,11 @@ def _uids(root: bytes, directory: bytes, name: str) -> Iterator[str]:
             file.close()
 
 
-def _merged(root: bytes, theirs: uidlist.Uidlist, known: uidlist.Uidlist | None) -> uidlist.Uidlist:
-    """Courier's UIDs with what else a uidlist of the same mailbox says.  Where both speak of one UIDVALIDITY and give one UID to two messages,
-    or two UIDs to one, nobody can know what clients were told: a new UIDVALIDITY."""
+def _merged(root: bytes, theirs: uidlist.Uidlist, known: uidlist.Uidlist | None, there: set[bytes]) -> uidlist.Uidlist:
+    """Courier's UIDs with what else a uidlist of the same mailbox says.  there: bases of the files.
+
+    Where both speak of one UIDVALIDITY, and one UID may have been two messages (one that has gone since is in nobody's list), nobody can
+    know what clients were told: a new UIDVALIDITY."""
     made = uidlist.Uidlist(theirs.uidvalidity, theirs.next, guid=uidlist.new_guid(), uids=dict(theirs.uids), seen=theirs.seen)
     if known is None:
         return made
@@ -100,11 +105,13 @@ def _merged(root: bytes, theirs: uidlist.Uidlist, known: uidlist.Uidlist | None)
     made.keys = {made.uids[base]: known.keys[uid] for base, uid in known.uids.items() if uid in known.keys and base in made.uids}
     if known.uidvalidity != theirs.uidvalidity:
         return made
-    base_of = {uid: base for base, uid in theirs.uids.items()}
-    if any(made.uids.get(base, uid) != uid or base_of.get(uid, base) != base for base, uid in known.uids.items()):
+    ours = {base: uid for base, uid in known.uids.items() if base in there or base in theirs.uids}
+    if any(known.uids.get(base) != uid for base, uid in theirs.uids.items() if uid < known.next) \
+            or any(theirs.uids.get(base) != uid for base, uid in ours.items() if uid < theirs.next) \
+            or any(ours.get(base, uid) != uid for base, uid in theirs.uids.items()):
         made.uidvalidity = next_uidvalidity(root)
         return made
-    made.uids = dict(sorted({**known.uids, **made.uids}.items(), key=lambda item: item[1]))
+    made.uids = dict(sorted({**ours, **made.uids}.items(), key=lambda item: item[1]))
     made.keys = dict(known.keys)
     made.nextuid, made.seen = max(made.next, known.next), max(made.seen, known.seen)
     return made
@@ -168,7 +175,10 @@ def _subscriptions(root: bytes) -> Iterator[str]:
 def replace_subscriptions(root: bytes, names: list[str]) -> bool:
     path = os.path.join(root, subscriptions.NAME)
     lock = DotLock(os.fsdecode(path))
-    lock.acquire(10)
+    try:
+        lock.acquire(10)
+    except LockTimeout as error:
+        raise TimeoutError(str(error)) from None
     try:
         if os.path.exists(path):
             with open(path, "rb") as file:

@@ -7,6 +7,8 @@ import re
 import stat
 from collections.abc import Callable, Iterator
 
+from lockfile import LockTimeout
+
 from pymta import clock, durable, locks
 from pymta.formats import maildir, maildirsize, metadata, subscriptions, uidlist, uidvalidity
 from pymta.mailbox import making
@@ -94,7 +96,10 @@ def _locks(looked: Looked) -> Iterator[Finding]:
 
 def _take(lock: locks.DotLock) -> Callable[[], None]:
     def take() -> None:
-        lock.acquire(5)
+        try:
+            lock.acquire(5)
+        except LockTimeout as error:
+            raise TimeoutError(str(error)) from None
         lock.release()
     return take
 
