@@ -8,7 +8,7 @@ import time
 from tests.programs.test_maildir import run
 
 
-imaplib.Commands["ID"] = ("AUTH", "SELECTED")
+imaplib.Commands["ID"] = ("NONAUTH", "AUTH", "SELECTED")
 
 
 def test_the_story_of_a_message(sandbox_factory):
