@@ -337,6 +337,12 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("imap.client_without", text, "*Office 365*: UIDONLY; *Outlook*: UIDONLY", ("pymta-imapd",),
             "The same for clients by the name they say in ID: PATTERN: CAPABILITIES; PATTERN: CAPABILITIES.  In a pattern * stands for "
             "anything, and case does not count.  Outlook says ENABLE UIDONLY and then uses the numbers that this takes away."),
+    Setting("imap.share_users", boolean, "yes", ("pymta-imapd",),
+            "Whether users may give each other rights to their mailboxes (RFC 4314).  Only for those whose mailboxes belong to "
+            "local.virtual_uid: a session of another uid can open nobody else's."),
+    Setting("imap.shared", text, "", ("pymta-imapd",),
+            "A Maildir that belongs to all, owned by local.virtual_uid.  Its mailboxes stand below Shared; who may do what with them "
+            "says the dovecot-acl of each, or that of the directory itself."),
     Setting("imap.idle_max", duration, "30m", ("pymta-imapd",), "A session that says nothing for this long is closed (RFC 9051 §5.4)."),
     Setting("imap.workers", positive, "1", ("pymta-imapd",),
             "Processes that share the listening sockets.  Where all mailboxes belong to one uid, each of them counts imap.sessions_per_user for itself."),

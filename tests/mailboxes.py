@@ -1,6 +1,7 @@
 """A store of mailboxes in memory, for tests of what stands on pymta.mailbox: the same methods, the same exceptions, no disk."""
 from __future__ import annotations
 
+import builtins
 import itertools
 from collections.abc import Callable, Iterable
 
@@ -8,6 +9,8 @@ from pymta.formats.changes import ranges_of
 from pymta.formats.index import Entry
 from pymta.index.describe import describe
 from pymta.formats import maildir, metadata
+from pymta.formats.acl import RIGHTS, in_order
+from pymta.formats.acl import Entry as Acl
 from pymta.index.searching import by_reading
 from pymta.mailbox import Changes, Gone, MailboxExists, NameRefused, NoSuchMailbox, OverQuota, Quota, Status, TooBig, annotating
 from pymta.mailbox.monitor import Tree
@@ -34,7 +37,10 @@ class Message:
 
 
 class Folder:
+    rights = frozenset(RIGHTS)
+
     def __init__(self, name: str) -> None:
+        self.acl: dict[tuple[str, bool], Acl] = {}
         self.name = name
         self.uidvalidity = next(_uidvalidity)
         self.guid = b"%032x" % self.uidvalidity
@@ -184,7 +190,7 @@ class Folder:
     def known(self, message: Message) -> Entry | None:
         return self.describing([message]).some([message])[0]
 
-    def describing(self, messages: list[Message], *, whole: bool = True) -> Describing:
+    def describing(self, messages: list[Message]) -> Describing:
         return Describing(self)
 
     def searching(self, messages: list[Message], key: tuple) -> Searching:
@@ -245,6 +251,7 @@ class Watch:
 
 class Store:
     separator = "."
+    prefixes = ("Other Users.", "")
 
     def __init__(self) -> None:
         self.folders = {name: Folder(name) for name in ("INBOX", *SPECIAL_USE)}
@@ -338,7 +345,29 @@ class Store:
     def noted(self, name: str) -> dict[str, int]:
         return {entry: hash(value) for entry, value in self.notes.get(self._find(name) if name else None, {}).items()}
 
-    def open(self, name: str) -> Folder:
+    def my_rights(self, name: str) -> str:
+        self._find(name)
+        return RIGHTS
+
+    def acl(self, name: str) -> builtins.list[Acl]:
+        return [Acl("user=alice@example.test", False, RIGHTS), *self._find(name).acl.values()]
+
+    def has_always(self, name: str, who: str) -> str:
+        self._find(name)
+        return RIGHTS if who in ("alice@example.test", "owner") else ""
+
+    def set_acl(self, name: str, who: str, sign: str, letters: str) -> None:
+        entries, negative = self._find(name).acl, who.startswith("-")
+        who = who.removeprefix("-")
+        if self.has_always(name, who):
+            raise NameRefused("the owner has all rights, always")
+        now = entries[who, negative].rights if (who, negative) in entries else ""
+        after = in_order(letters if not sign else now + letters if sign == "+" else "".join(set(now) - set(letters)))
+        entries.pop((who, negative), None)
+        if after:
+            entries[who, negative] = Acl(who if who == "anyone" else f"user={who}", negative, after)
+
+    def open(self, name: str, right: str = "r") -> Folder:
         folder = self._find(name)
         folder.open += 1
         folder.sync()

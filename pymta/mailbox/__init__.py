@@ -18,8 +18,9 @@ from pymta.mailbox.counts import Status
 from pymta.mailbox.folder import Folder
 from pymta.mailbox.message import Changes, Doer, Gone, Message, NoSuchMailbox, crlf
 from pymta.mailbox.opened import attach
+from pymta.mailbox.rights import NoRight
 from pymta.mailbox.room import OverQuota, Quota
 from pymta.mailbox.store import MailboxExists, MailStore, NameRefused, make
 
-__all__ = ["Changes", "Doer", "Folder", "Gone", "MailStore", "MailboxExists", "Message", "NameRefused", "NoSuchMailbox", "NoSuchUse", "OverQuota", "Quota", "Status", "TooBig", "TooMany",
+__all__ = ["Changes", "Doer", "Folder", "Gone", "MailStore", "MailboxExists", "Message", "NameRefused", "NoRight", "NoSuchMailbox", "NoSuchUse", "OverQuota", "Quota", "Status", "TooBig", "TooMany",
            "attach", "crlf", "make"]

@@ -10,6 +10,7 @@ import os
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
+from typing import Any
 
 from pymta import clock, log
 from pymta.formats import maildir, searchtext, uidlist
@@ -26,6 +27,7 @@ from pymta.mailbox import flags as flags_of_messages
 from pymta.mailbox.changelog import ChangeLog, changed_since
 from pymta.mailbox.contents import Contents, count_letters
 from pymta.mailbox.message import Changes, Message, overflow_of
+from pymta.mailbox.rights import ALL
 from pymta.mailbox.scanner import Scanner, Vanished
 
 
@@ -37,6 +39,8 @@ class Folder:
     vanished: True once the directory has been deleted, renamed or given another UIDVALIDITY: sessions must let go of it.
     OSError (disk full, permission) and TimeoutError (somebody holds dovecot-uidlist.lock) may come from every method that writes.
     """
+
+    rights = ALL                                        # for GuardedFolder to say less
 
     def __init__(self, root: bytes, name: str, *, watched: bool = True) -> None:
         self.root = root
@@ -252,9 +256,9 @@ class Folder:
         self.index.refresh(self.uidvalidity)
         return self.index.read([message])[0]
 
-    def describing(self, messages: Sequence[Message], *, whole: bool = True) -> Describing:
+    def describing(self, messages: Sequence[Message]) -> Describing:
         """What is known of these messages without reading them (to be closed): for a command that wants it of all, some at a time."""
-        return Describing(self, messages, whole=whole)
+        return Describing(self, messages)
 
     # ---- writing: see actions ---------------------------------------------------------------------------------------------
     def claim_recent(self, by: object = None) -> list[int]:
@@ -286,17 +290,25 @@ class Folder:
 
     def replace(self, uid: int, target: Folder, message: tuple[bytes, Iterable[str], float | None], by: object = None) -> int:
         """Store message in target (may be this folder), then take the one with this UID away.  The new UID.  Raises Gone."""
-        return replacing.replace(self, uid, target, message, by)
+        return target.take_one_in(lambda into, what: replacing.replace(self, uid, into, what, by), message)
+
+    def take_in(self, put: Callable[[Folder], list[tuple[int, int]]], by: object) -> list[tuple[int, int]]:
+        """Let put copy or move messages here: a folder of somebody else has to be asked."""
+        return put(self)
+
+    def take_one_in(self, put: Callable[[Folder, Any], int], message: Any) -> int:
+        """The same for one new message."""
+        return put(self, message)
 
     def copy(self, uids: Iterable[int], target: Folder, by: object = None) -> list[tuple[int, int]]:
         """Copy to target (may be this folder), all or none, flags and internal date kept.  [(uid, new uid)] ascending."""
-        pairs = actions.copy(self, uids, target, by)
+        pairs = target.take_in(lambda into: actions.copy(self, uids, into, by), by)
         copy_known(self, target, pairs)
         return pairs
 
     def move(self, uids: Iterable[int], target: Folder, by: object = None) -> list[tuple[int, int]]:
         """Move to target.  [(uid, new uid)] ascending; a message is at every moment in one folder or the other."""
-        pairs = actions.move(self, uids, target, by)
+        pairs = target.take_in(lambda into: actions.move(self, uids, into, by), by)
         copy_known(self, target, pairs)
         return pairs
 

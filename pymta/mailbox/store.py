@@ -38,6 +38,11 @@ class MailStore:
 
     separator = "."
 
+    @property
+    def prefixes(self) -> tuple[str, str]:
+        """Of other users' mailboxes, and of shared ones; "" where there are none: see Spaces."""
+        return "", ""
+
     def __init__(self, path: str | bytes, quota_octets: int = 0) -> None:
         self.quota_octets = quota_octets
         self.root = os.path.realpath(os.fsencode(path))
@@ -59,7 +64,8 @@ class MailStore:
             remove_tree(path)
         return ["INBOX", *sorted(names)]
 
-    def _directory(self, name: str) -> bytes:
+    def directory(self, name: str) -> bytes:
+        """Where a mailbox lies, or would.  Raises NameRefused."""
         folder = maildir.folder_of(name)
         if b"/" in folder or b"\0" in folder or folder in (b".", b".."):
             raise NameRefused(f"{name!r}: the name holds a character that mailbox names cannot have")
@@ -68,7 +74,7 @@ class MailStore:
     def exists(self, name: str) -> bool:
         try:
             named = maildir.mailbox_of(maildir.folder_of(name)) is not None
-            return maildir.is_inbox(name) or named and is_folder(self._directory(name))
+            return maildir.is_inbox(name) or named and is_folder(self.directory(name))
         except NameRefused:
             return False
 
@@ -89,7 +95,7 @@ class MailStore:
         if self.exists(name):
             raise MailboxExists(name)
         try:
-            make_folder(self.root, self._directory(name), files)
+            make_folder(self.root, self.directory(name), files)
         except OSError:
             if self.exists(name):
                 raise MailboxExists(name) from None
@@ -101,7 +107,7 @@ class MailStore:
             raise NameRefused("INBOX cannot be deleted")
         if not self.exists(name):
             raise NoSuchMailbox(name)
-        directory = self._directory(name)
+        directory = self.directory(name)
         try:
             with opened.held([directory]) as locks, opened.lock:
                 aside = put_aside(self.root, directory)
@@ -133,7 +139,7 @@ class MailStore:
             if self.exists(name):
                 raise MailboxExists(name)
         try:
-            self._rename_all([(self._directory(name), self._directory(renamed)) for name, renamed in pairs])
+            self._rename_all([(self.directory(name), self.directory(renamed)) for name, renamed in pairs])
         except FileNotFoundError:
             raise NoSuchMailbox(old) from None          # somebody was faster
         except OSError as error:
@@ -176,7 +182,7 @@ class MailStore:
 
     def special_uses(self, names: Iterable[str]) -> dict[str, str]:
         """The same of all mailboxes, which are names."""
-        return annotating.uses((name, annotating.role(os.path.join(self._directory(name), metadata.NAME)))
+        return annotating.uses((name, annotating.role(os.path.join(self.directory(name), metadata.NAME)))
                                for name in names)
 
     # ---- annotations ----------------------------------------------------------------------------------------------------------
@@ -206,7 +212,7 @@ class MailStore:
             return os.path.join(self.root, metadata.SERVER_NAME)
         if not self.exists(name):
             raise NoSuchMailbox(name)
-        return os.path.join(self._directory("INBOX" if maildir.is_inbox(name) else name), metadata.NAME)
+        return os.path.join(self.directory("INBOX" if maildir.is_inbox(name) else name), metadata.NAME)
 
     def quota(self, name: str) -> room.Quota | None:
         """What this mailbox, which need not exist, and all that share its quota hold; None where it has none.  Raises OSError."""
@@ -253,12 +259,14 @@ class MailStore:
             lock.release()
 
     # ---- folders ----------------------------------------------------------------------------------------------------------
-    def open(self, name: str) -> Folder:
-        """The shared Folder, synced.  Each open wants one close.  Raises NoSuchMailbox, OSError."""
+    def open(self, name: str, right: str = "r") -> Folder:
+        """The shared Folder, synced.  Each open wants one close.  Raises NoSuchMailbox, OSError.
+
+        right: what for, by the letters of RFC 4314: to a Spaces that matters."""
         name = "INBOX" if maildir.is_inbox(name) else name
         if not self.exists(name):
             raise NoSuchMailbox(name)
-        return opened.open_folder(self.root, self._directory(name), name)
+        return opened.open_folder(self.root, self.directory(name), name)
 
     def close(self, folder: Folder) -> None:
         """Give back what open returned.  The last one ends the watch; the Folder is kept a while for the next open."""
@@ -267,7 +275,7 @@ class MailStore:
     def status(self, name: str, *, size: bool = False) -> Status:
         """Counts without selecting; never moves new/.  A few stats when nothing changed since.  Raises NoSuchMailbox."""
         name = "INBOX" if maildir.is_inbox(name) else name
-        directory = self._directory(name)
+        directory = self.directory(name)
         now = stamp(directory)
         if now is not None and directory in opened.statuses:
             known, status = opened.statuses[directory]
@@ -291,7 +299,7 @@ class MailStore:
         with opened.lock:                               # a rename with its children is one step
             for name in self.list():
                 try:
-                    mailboxes[name] = os.stat(self._directory(name)).st_ino
+                    mailboxes[name] = os.stat(self.directory(name)).st_ino
                 except FileNotFoundError:
                     pass                                # gone just now
         return monitor.Tree(mailboxes, frozenset(self.subscriptions()))
@@ -304,7 +312,7 @@ class MailStore:
         """told is called, in any thread, when something may have happened in a mailbox, which is not opened for it; Watch.status()
         says what is true.  Raises NoSuchMailbox, NameRefused."""
         try:
-            return monitor.Watch(self._directory(name), told, "mail", lambda with_modseq: self._numbers(name, with_modseq))
+            return monitor.Watch(self.directory(name), told, "mail", lambda with_modseq: self._numbers(name, with_modseq))
         except FileNotFoundError:
             raise NoSuchMailbox(name) from None
 

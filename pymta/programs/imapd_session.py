@@ -14,6 +14,8 @@ from pymta.accounts import Mailbox
 from pymta.formats import changes
 from pymta.mailbox import tidying
 from pymta.mailbox.annotating import VALUE_MAX_OCTETS
+from pymta.mailbox.sharing import Sharing
+from pymta.mailbox.spaces import Spaces
 from pymta.proto.imap import session as imap
 from pymta.proto.imap.framing import Limits
 from pymta.proto.mask import Imap
@@ -24,6 +26,7 @@ _COMMAND_OCTETS = 1 << 20
 _SKIP_OCTETS = 1 << 30                                  # of a message that is too big and was sent without asking
 _BACKLOG_OCTETS = 1 << 17                               # what a client has not taken before we stop making more for it
 _AHEAD_OCTETS = 1 << 18                                 # what a client may say ahead while a command runs
+_SHARING = frozenset((b"ACL", b"RIGHTS=TEXK", b"LIST-MYRIGHTS"))
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
 
 
@@ -32,6 +35,8 @@ def explain(error: BaseException) -> bytes | None:
     match error:
         case mailbox.NoSuchMailbox():
             return b"[NONEXISTENT] No such mailbox"
+        case mailbox.NoRight():
+            return b"[NOPERM] You may not do that here"
         case mailbox.NameRefused():
             return b"[CANNOT] " + str(error).encode("ascii", "replace")
         case mailbox.NoSuchUse():
@@ -70,6 +75,7 @@ class Shared:
         self._users: dict[str, list[MailSession]] = {}
         self._sessions_max: int = worker.settings["imap.sessions_per_user"]
         tidying.keep_expunged(worker.settings["local.undelete"])
+        self.sharing = Sharing(worker.settings)
         mailbox.attach(worker.loop)
 
     def admit(self, session: MailSession) -> bool:
@@ -190,7 +196,7 @@ class MailSession(Session):
             wire.close()
             return
         try:
-            store = await loop.run_in_executor(self._shared.pool, open_store, self._box.maildir, self._shared.folders, self._box.quota)
+            store = await loop.run_in_executor(self._shared.pool, open_store, self._box, self._shared)
         except OSError as error:
             log.event("trouble", user=f"<{self.user}>", what=f"cannot open {self._box.maildir}", why=error.strerror or str(error))
             wire.send(b"%b NO [UNAVAILABLE] Your mailbox cannot be opened just now, please try again later\r\n" % tag)
@@ -272,7 +278,8 @@ class MailSession(Session):
             self.wire.worker.loop.call_soon_threadsafe(self._poke)
 
     def _without(self, client: bytes) -> frozenset[bytes]:
-        return self._shared.switches.off(self._box.without, client.decode("utf-8", "replace"))
+        off = self._shared.switches.off(self._box.without, client.decode("utf-8", "replace"))
+        return off if self._shared.sharing.users or self._shared.sharing.shared else off | _SHARING
 
     def _who(self, client: bytes) -> bytes:
         """What is written down of who did something to a message."""
@@ -299,8 +306,8 @@ class MailSession(Session):
         self._go_on()
 
 
-def open_store(maildir: str, folders: tuple[str, ...], quota_octets: int = 0) -> mailbox.MailStore:
-    """The user's mailboxes, made if this is the first time."""
-    if not os.path.isdir(os.path.join(maildir, "cur")):
-        mailbox.make(maildir, folders)
-    return mailbox.MailStore(maildir, quota_octets)
+def open_store(box: Mailbox, shared: Shared) -> Spaces:
+    """The user's mailboxes, made if this is the first time, and what others share."""
+    if not os.path.isdir(os.path.join(box.maildir, "cur")):
+        mailbox.make(box.maildir, shared.folders)
+    return Spaces(box.maildir, box.quota, box.address, shared.sharing)

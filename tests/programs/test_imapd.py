@@ -214,7 +214,7 @@ def test_terms_of_stdlib(box: Sandbox) -> None:
     assert client.uid("SEARCH", "UID", "1:*")[1] == [b"1"]
     assert client.create('"a b"')[0] == "OK" and client.rename('"a b"', "c")[0] == "OK" and client.delete("c")[0] == "OK"
     assert len(client.list()[1]) == 6 and len(client.lsub()[1]) == 5
-    assert client.namespace()[1] == [b'(("" ".")) NIL NIL']
+    assert client.namespace()[1] == [b'(("" ".")) (("Other Users." ".")) NIL']
     assert client.check()[0] == client.close()[0] == client.unsubscribe("Junk")[0] == client.subscribe("Junk")[0] == "OK"
     client.logout()
 

@@ -3,7 +3,7 @@ from __future__ import annotations
 
 from typing import Callable
 
-from pymta.proto.imap import on_append, on_mailboxes, on_messages, on_metadata, on_multisearch, on_notify, on_quota, on_search, on_session
+from pymta.proto.imap import on_acl, on_append, on_mailboxes, on_messages, on_metadata, on_multisearch, on_notify, on_quota, on_search, on_session
 from pymta.proto.imap.grammar import Command
 from pymta.proto.imap.search import asks_numbers
 from pymta.proto.imap.wants import Running
@@ -19,6 +19,7 @@ COMMANDS: dict[bytes, Callable[..., Running]] = {
     b"REPLACE": on_append.replace,
     b"FETCH": on_messages.fetch, b"STORE": on_messages.store, b"COPY": on_messages.copy, b"MOVE": on_messages.copy,
     b"EXPUNGE": on_messages.expunge, b"SEARCH": on_search.search,
+    b"SETACL": on_acl.set_, b"DELETEACL": on_acl.set_, b"GETACL": on_acl.get, b"LISTRIGHTS": on_acl.list_, b"MYRIGHTS": on_acl.my,
     b"GETMETADATA": on_metadata.get, b"SETMETADATA": on_metadata.set_,
     b"GETQUOTA": on_quota.get, b"GETQUOTAROOT": on_quota.get_root, b"SETQUOTA": on_quota.refuse,
     b"SORT": on_search.sort, b"THREAD": on_search.thread, b"ESEARCH": on_multisearch.esearch, b"NOTIFY": on_notify.notify,

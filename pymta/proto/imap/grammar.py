@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from typing import Any, Callable
 
-from pymta.proto.imap import appendargs, fetchitem, mailboxargs, metadataargs, notifyargs, searchkey
+from pymta.proto.imap import aclargs, appendargs, fetchitem, mailboxargs, metadataargs, notifyargs, searchkey
 from pymta.proto.imap.args import STAR, Args, Bad, Pairs
 
 __all__ = ["STAR", "BadCommand", "Command", "Pairs", "parse"]
@@ -206,6 +206,7 @@ VERBS: dict[bytes, Callable[..., tuple]] = {
     b"LOGIN": _login, b"AUTHENTICATE": _authenticate, b"ID": _id, b"ENABLE": _enable, b"COMPRESS": _compress,
     b"SELECT": mailboxargs.select, b"EXAMINE": mailboxargs.select, b"CREATE": mailboxargs.create, b"DELETE": mailboxargs.mailbox, b"SUBSCRIBE": mailboxargs.mailbox, b"UNSUBSCRIBE": mailboxargs.mailbox,
     b"RENAME": mailboxargs.rename, b"LIST": mailboxargs.list_, b"LSUB": mailboxargs.lsub, b"STATUS": mailboxargs.status, b"APPEND": appendargs.append, b"REPLACE": appendargs.replace,
+    b"SETACL": aclargs.set_, b"DELETEACL": aclargs.delete, b"GETACL": mailboxargs.mailbox, b"LISTRIGHTS": aclargs.who, b"MYRIGHTS": mailboxargs.mailbox,
     b"GETMETADATA": metadataargs.get, b"SETMETADATA": metadataargs.set_,
     b"GETQUOTA": mailboxargs.quota_root, b"GETQUOTAROOT": mailboxargs.mailbox, b"SETQUOTA": mailboxargs.set_quota,
     b"FETCH": _fetch, b"STORE": _store, b"COPY": _copy, b"MOVE": _copy, b"SEARCH": _search, b"SORT": _sort, b"THREAD": _thread, b"EXPUNGE": _expunge, b"ESEARCH": _esearch, b"NOTIFY": notifyargs.notify,

@@ -104,7 +104,7 @@ def list_(args: Args) -> tuple:
 
         def one() -> None:
             word = args.atom().upper()
-            if word not in (b"SUBSCRIBED", b"CHILDREN", b"SPECIAL-USE", b"STATUS", b"METADATA"):
+            if word not in (b"SUBSCRIBED", b"CHILDREN", b"SPECIAL-USE", b"STATUS", b"METADATA", b"MYRIGHTS"):       # RFC 8440
                 raise Bad("no such return option")
             if word == b"METADATA":                     # RFC 9590
                 args.space()

@@ -27,7 +27,7 @@ def append(session: Session, command: Command) -> Running:
         for message in messages:
             found.append(to_store(session, message, room))
             room -= len(found[-1][0])
-        folder = session.store.open(name)
+        folder = session.store.open(name, "i")
         try:
             session.store.need_room(name, sum(len(text) for text, _, _ in found))
             return folder.uidvalidity, folder.append_all(found, session)
@@ -51,7 +51,7 @@ def replace(session: Session, command: Command) -> Running:
     def replace() -> tuple[int, int]:
         found = to_store(session, message, session.setting.limits.append_octets)
         try:
-            target = session.store.open(name)
+            target = session.store.open(name, "i")
         except LookupError:
             raise Refusal(b"NO [TRYCREATE] No such mailbox") from None
         try:

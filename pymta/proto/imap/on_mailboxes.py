@@ -3,7 +3,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Generator
 
-from pymta.proto.imap import listing, objectid, on_metadata, resync
+from pymta.proto.imap import listing, objectid, on_acl, on_metadata, resync
 from pymta.proto.imap.grammar import Command
 from pymta.proto.imap.response import flags_and_permanent, mailbox
 from pymta.proto.imap.view import ALL_WANTED, View
@@ -11,6 +11,9 @@ from pymta.proto.imap.wants import UID_REQUIRED, Job, Running
 
 if TYPE_CHECKING:
     from pymta.proto.imap.session import Session
+
+
+CHANGING = frozenset("swtei")                           # without any of them a mailbox is READ-ONLY: RFC 4314 §5.2
 
 
 def select(session: Session, command: Command) -> Running:
@@ -22,8 +25,9 @@ def select(session: Session, command: Command) -> Running:
     if (session.qresync or session.rev2) and session.view is not None:
         yield b"* OK [CLOSED] The mailbox before is closed\r\n"
     session.leave()                                   # also where the next one cannot be opened
-    read_only = command.verb == b"EXAMINE"
     folder = yield Job(lambda: session.store.open(name))
+    rights = folder.rights
+    read_only = command.verb == b"EXAMINE" or not rights & CHANGING
     highest = yield from _highest(session, folder)
     try:
         view = View(name, folder, session, read_only=read_only, wake=session.wake, rev2=session.rev2)
@@ -35,7 +39,7 @@ def select(session: Session, command: Command) -> Running:
     view.wanted = session.notify.selected if session.notify else ALL_WANTED
     if condstore or session.condstore:
         session.enable_condstore()
-    yield flags_and_permanent(view.keywords, read_only)
+    yield flags_and_permanent(view.keywords, read_only, rights)
     yield b"* %d EXISTS\r\n" % len(view.messages)
     if session.rev2:
         yield (yield from _listed(session, name))       # RFC 9051 §6.3.2
@@ -65,7 +69,7 @@ def close(session: Session, command: Command) -> Running:
     """CLOSE expunges without a word, but for how far the client is now (RFC 7162 §3.2.8); UNSELECT does not."""
     view, reply = session.view, b"OK Done"
     assert view is not None
-    if command.verb == b"CLOSE" and not view.read_only:
+    if command.verb == b"CLOSE" and not view.read_only and "e" in view.folder.rights:
         uids = [message.uid for message in view.messages if "\\Deleted" in message.flags]
         if uids:
             gone = yield Job(lambda: view.folder.expunge(uids, session))
@@ -82,8 +86,10 @@ def create(session: Session, command: Command) -> Running:
     yield Job(lambda: session.store.create(name, command.args[1]))
     try:
         status = yield Job(lambda: session.store.status(name))
-    except LookupError:
-        return b"OK Created"                            # and somebody has removed it
+    except Exception as error:                          # somebody has removed it, or who may make it may not read it
+        if session.setting.explain(error) is None:
+            raise
+        return b"OK Created"
     return b"OK [MAILBOXID (%b)] Created" % objectid.mailbox(status.guid, status.uidvalidity)
 
 
@@ -135,8 +141,10 @@ def list_(session: Session, command: Command) -> Running:
     all_of = yield Job(lambda: _mailboxes(session))
     for name, can_select, line in listing.list_(all_of, reference, patterns, selection, returns):
         yield line
-        if can_select and (items or entries):
+        if can_select and (items or entries or b"MYRIGHTS" in returns):
             try:
+                if b"MYRIGHTS" in returns:
+                    yield (yield from on_acl.my_line(session, name))
                 if entries:
                     yield on_metadata.line(name, (yield from on_metadata.values(session, name, entries, 0)), session.utf8)
                 if items:

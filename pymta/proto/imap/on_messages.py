@@ -71,8 +71,7 @@ def fetched(session: Session, view: View, positions: list[int], items: tuple[Fet
     """The FETCH replies; uid: with UID, asked for or not."""
     uid = uid and not view.uid_only                     # then it stands in front of each reply
     if fetching.wants_entry(items):
-        whole = not fetching.is_of_headers(items)
-        describing = yield Job(lambda: view.folder.describing([view.messages[position] for position in positions], whole=whole))
+        describing = yield Job(lambda: view.folder.describing([view.messages[position] for position in positions]))
         if not session.utf8:
             describing = asciiform.Describing(describing)
         try:
@@ -267,7 +266,7 @@ def copy(session: Session, command: Command) -> Running:
         return b"OK No such message"
 
     def copy() -> tuple[int, list[tuple[int, int]]]:
-        target = session.store.open(name)
+        target = session.store.open(name, "i")
         try:
             if not moves:
                 session.store.need_room(name, _octets(view, positions))

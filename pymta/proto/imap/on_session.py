@@ -3,6 +3,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from pymta.message.structure import string
 from pymta.proto.imap import capability as table
 from pymta.proto.imap.grammar import Command
 from pymta.proto.imap.wants import Job, Running
@@ -69,7 +70,8 @@ def compress(session: Session, command: Command) -> Running:
 
 
 def namespace(session: Session, command: Command) -> Running:
-    yield b'* NAMESPACE (("" ".")) NIL NIL\r\n'
+    others, shared = [b'((%b "."))' % string(prefix.encode()) if prefix else b"NIL" for prefix in session.store.prefixes]
+    yield b'* NAMESPACE (("" ".")) %b %b\r\n' % (others, shared)
     return b"OK Done"
 
 

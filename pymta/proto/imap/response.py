@@ -24,10 +24,13 @@ def flag_list(flags: frozenset[str]) -> bytes:
     return " ".join(known + sorted(filter(_KEYWORD, flags.difference(known)))).encode("ascii")
 
 
-def flags_and_permanent(keywords: Iterable[str], read_only: bool) -> bytes:
-    """The two untagged replies that say which flags there are and which can be changed."""
+def flags_and_permanent(keywords: Iterable[str], read_only: bool, rights: frozenset[str]) -> bytes:
+    """The two untagged replies that say which flags there are and which can be changed.  rights: RFC 4314 §5.2"""
     names = " ".join([*SYSTEM_ORDER, *filter(_KEYWORD, keywords)]).encode("ascii")
     permanent = b"" if read_only else names + b" \\*"
+    if not read_only and not rights >= {"s", "w", "t"}:
+        some = [name for name in [*names.split(), b"\\*"] if {b"\\Seen": "s", b"\\Deleted": "t"}.get(name, "w") in rights]
+        permanent = b" ".join(some)
     return b"* FLAGS (%b)\r\n* OK [PERMANENTFLAGS (%b)] Flags that last\r\n" % (names, permanent)
 
 

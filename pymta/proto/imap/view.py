@@ -249,7 +249,7 @@ class View:
         """The FLAGS and PERMANENTFLAGS replies, if keywords came up that this session has not heard of."""
         if len(self.keywords) != len(self.folder.keywords):
             self.keywords = list(self.folder.keywords)
-            yield flags_and_permanent(self.keywords, self.read_only)
+            yield flags_and_permanent(self.keywords, self.read_only, self.folder.rights)
 
     def modseq(self, message: Any) -> bytes:
         """What stands behind flags that have changed."""

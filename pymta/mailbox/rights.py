@@ -1,0 +1,88 @@
+"""rights: who may do what with a mailbox, from its dovecot-acl.                                   RFC 4314, pymta-maildir(5)
+
+Of the entries that fit somebody, the most particular kind counts: user before authenticated before anyone; then what negative entries
+of any kind name is taken away.  Groups are Dovecot's: there are none here, and their entries fit nobody.  The owner of a
+mailbox may do everything, whatever stands in the file.
+"""
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+
+from lockfile import LockTimeout
+
+from pymta import durable, log
+from pymta.formats import acl
+from pymta.formats.acl import Entry
+from pymta.locks import DotLock
+
+ALL = frozenset(acl.RIGHTS)
+NONE: frozenset[str] = frozenset()
+_KNOWN_MAX = 10_000
+_known: dict[bytes, tuple[tuple[int, int, int], Sequence[Entry]]] = {}         # path -> (what changes with the file, what it says)
+
+
+class NoRight(Exception):
+    """Somebody knows that the mailbox is there, and may not do that.  IMAP: NO [NOPERM]."""
+
+
+def of(entries: Sequence[Entry], address: str) -> frozenset[str]:
+    """What a user who is not the owner may do."""
+    granted = NONE
+    for identifier in ("anyone", "authenticated", f"user={address}"):
+        found = [entry for entry in entries if entry.identifier == identifier and not entry.negative]
+        granted = frozenset("".join(entry.rights for entry in found)) if found else granted
+    taken = "".join(entry.rights for entry in entries if entry.negative and
+                    entry.identifier in ("anyone", "authenticated", f"user={address}"))
+    return granted - frozenset(taken)
+
+
+def read(directory: bytes) -> Sequence[Entry] | None:
+    """What stands in the file of a mailbox; None where there is none.  One that cannot be understood says that nobody may anything."""
+    path = os.path.join(directory, acl.NAME)
+    try:
+        status = os.stat(path)
+        stamp = status.st_ino, status.st_mtime_ns, status.st_size
+        known = _known.get(path)
+        if known is None or known[0] != stamp:
+            with open(path, "rb") as file:
+                known = stamp, tuple(acl.decode(file.read()))
+    except (FileNotFoundError, NotADirectoryError):
+        _known.pop(path, None)
+        return None
+    except (OSError, ValueError) as error:
+        log.event("trouble", file=path, why=str(error), remedy="until then nobody but the owner has rights")
+        known = (stamp, ()) if isinstance(error, ValueError) else ((0, 0, 0), ())
+    if len(_known) >= _KNOWN_MAX:
+        _known.clear()
+    _known[path] = known
+    return known[1]
+
+
+def change(directory: bytes, changed: Callable[[Sequence[Entry]], Entry]) -> None:
+    """Put an entry in the place of the one there was: changed is given what stands in the file, under its lock.
+    Raises ValueError (a file that cannot be understood), FileNotFoundError (no such mailbox), TimeoutError, OSError."""
+    path = os.path.join(directory, acl.NAME)
+    lock = DotLock(os.fsdecode(path))
+    try:
+        lock.acquire(10)
+    except LockTimeout as error:
+        raise TimeoutError(str(error)) from None
+    try:
+        data = b""
+        if os.path.exists(path):
+            with open(path, "rb") as file:
+                data = file.read()
+        durable.replace(path, acl.with_entry(data, changed(acl.decode(data))), 0o600)
+    finally:
+        lock.release()
+
+
+def inherit(parent: bytes, directory: bytes) -> None:
+    """A new mailbox has the entries of the one above it, as Dovecot does."""
+    try:
+        with open(os.path.join(parent, acl.NAME), "rb") as file:
+            data = file.read()
+    except FileNotFoundError:
+        return
+    durable.replace(os.path.join(directory, acl.NAME), data, 0o600)
