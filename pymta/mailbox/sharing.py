@@ -12,13 +12,15 @@ from contextlib import contextmanager
 
 from lockfile import LockTimeout
 
-from pymta import durable, log
+from pymta import clock, durable, log
 from pymta.accounts import Accounts, Mailbox, Trouble
 from pymta.formats import shares
 from pymta.locks import DotLock
 from pymta.mailbox import rights
 from pymta.mailbox.store import MailStore
 from pymta.settings import Settings
+
+_AGAIN_S = 60.0                                         # before everybody is looked at again, where the file cannot be written
 
 
 class Sharing:
@@ -28,6 +30,7 @@ class Sharing:
         self._accounts = accounts or Accounts(settings)
         self._path = os.path.join(settings["local.virtual_home"], shares.NAME)
         self._lock = threading.Lock()
+        self._failed_at = 0.0
         self._known: tuple[object, dict[str, list[str]]] = (None, {})
         self.users: bool = settings["imap.share_users"] and self._is_virtual()
         self.shared = self._usable(settings["imap.shared"])
@@ -92,7 +95,7 @@ class Sharing:
                         self._known = stamp, found
                     return self._known[1]
                 except FileNotFoundError:
-                    if not self._make():
+                    if abs(clock.now() - self._failed_at) < _AGAIN_S or not self._make():
                         break
                 except OSError as error:
                     self._trouble(error)
@@ -117,6 +120,7 @@ class Sharing:
                     shares.line(owner, identifier) for identifier, owners in found.items() for owner in owners), 0o600)
         except OSError as error:
             self._trouble(error)
+            self._failed_at = clock.now()
             return False
         return True
 
