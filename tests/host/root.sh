@@ -11,7 +11,7 @@ chmod 755 "$dir/usr/sbin/policy-rc.d"
 cp -L /etc/resolv.conf "$dir/etc/resolv.conf"
 mount -t proc proc "$dir/proc"; trap 'umount "$dir/proc"' EXIT
 DEBIAN_FRONTEND=noninteractive chroot "$dir" apt-get install -y -q --no-install-recommends systemd systemd-sysv dbus make procps cron \
-    openssl python3 python3-dnspython python3-pyinotify python3-daemon python3-lockfile python3-cryptography python3-argon2
+    openssl curl python3 python3-dnspython python3-pyinotify python3-daemon python3-lockfile python3-cryptography python3-argon2
 rm "$dir/usr/sbin/policy-rc.d"
 rm -f "$dir"/etc/machine-id "$dir"/var/cache/apt/archives/*.deb
 touch "$dir/.made"
