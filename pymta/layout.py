@@ -10,9 +10,13 @@ from __future__ import annotations
 import os
 import stat
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 from pymta import __version__, durable, privs
 from pymta.formats.queuefile import SHARDS
+
+if TYPE_CHECKING:
+    from pymta.settings import Settings
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +117,13 @@ class Newer(OSError):
     """The spool has been worked on by a version of pymta that writes what this one does not understand."""
 
     REMEDY = "install that version again, or a later one; nothing was touched, and the queue waits as it is"
+
+
+def where(place: Place, settings: Settings) -> str:
+    """The path of a place under these settings."""
+    if place.path.startswith("{"):
+        return place.path.format(etc=settings.etc, run=settings["host.run"])
+    return os.path.join(settings["host.spool"], place.path).rstrip("/")
 
 
 def ready(spool: str) -> None:

@@ -18,8 +18,11 @@ class PidFile(PIDLockFile):
 
     def holder(self) -> int:
         """The pid of the daemon that runs; 0 if none does."""
-        pid = self.read_pid()
-        return pid if pid is not None and _is(pid, self.name) else 0
+        try:
+            pid = self.read_pid()
+        except UnicodeDecodeError:                      # not ours to begin with
+            return 0
+        return pid if pid is not None and is_program(pid, self.name) else 0
 
     def acquire(self, timeout: float | None = None) -> None:
         if self.is_locked() and not self.holder():
@@ -27,7 +30,7 @@ class PidFile(PIDLockFile):
         super().acquire(-1)
 
 
-def _is(pid: int, name: str) -> bool:
+def is_program(pid: int, name: str) -> bool:
     """Whether the process is a program of that name: a number comes again after a boot."""
     try:
         with open(f"/proc/{pid}/cmdline", "rb") as file:

@@ -104,6 +104,15 @@ class Resolver:
         except _NoSuchName:
             return outcome.NO_PTR.because(f"{address} has no name in the DNS that leads back to it")
 
+    async def records(self, name: str, kind: str) -> list[str] | Outcome:
+        """The records of one kind as a zone file writes them, [] if there are none; DNS_TROUBLE where that cannot be told."""
+        try:
+            return [record.to_text() for record in await self._ask(self._name(name), kind)]
+        except _NoSuchName:
+            return []
+        except _Trouble as error:
+            return outcome.DNS_TROUBLE.because(f"looking up {kind} of {name}: {error}")
+
     async def _name_of(self, address: str) -> str:
         import dns.reversename
         names = [record.target for record in await self._ask(dns.reversename.from_address(address), "PTR")][:NAMES_MAX]

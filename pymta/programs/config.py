@@ -106,7 +106,7 @@ def example() -> str:
 # ---- places -----------------------------------------------------------------------------------------------------------
 def _places(given: argparse.Namespace) -> int:
     current = settings.read(given.etc)
-    rows = [{"path": path(place, current), "mode": f"{place.mode:04o}", "owner": place.owner, "group": place.group,
+    rows = [{"path": layout.where(place, current), "mode": f"{place.mode:04o}", "owner": place.owner, "group": place.group,
              "writer": place.writer, "readers": list(place.readers), "page": place.page, "doc": place.doc} for place in layout.PLACES]
     if given.json:
         print(json.dumps(rows, indent=1))
@@ -118,10 +118,3 @@ def _places(given: argparse.Namespace) -> int:
     for row in shown:
         print("  ".join([*(f"{cell!s:{width}}" for cell, width in zip(row, widths)), str(row[5])]).rstrip())
     return 0
-
-
-def path(place: layout.Place, current: settings.Settings) -> str:
-    """Where a place is under these settings."""
-    if place.path.startswith("{"):
-        return place.path.format(etc=current.etc, run=current["host.run"])
-    return os.path.join(current["host.spool"], place.path).rstrip("/")

@@ -1,0 +1,81 @@
+"""systemd: what it says of our units."""
+from __future__ import annotations
+
+import re
+import subprocess
+from collections.abc import Iterable, Iterator, Mapping
+
+from pymta.doctor.finding import NOTE, WARNING, Finding
+
+_TIMEOUT_S = 20
+
+
+def show(units: Iterable[str], properties: Iterable[str]) -> dict[str, dict[str, str]]:
+    """{unit: {property: value}} as systemctl(1) shows them; empty where it cannot be asked.  Of a property that comes several times the
+    values stand in lines."""
+    units = list(units)
+    try:
+        done = subprocess.run(["systemctl", "show", "--no-pager", f"--property={','.join(('Id', *properties))}", *units],
+                              capture_output=True, text=True, errors="replace", timeout=_TIMEOUT_S, check=False)
+    except (OSError, subprocess.SubprocessError):
+        return {}
+    return parse(done.stdout)
+
+
+def parse(text: str) -> dict[str, dict[str, str]]:
+    out: dict[str, dict[str, str]] = {}
+    for block in text.split("\n\n"):
+        values: dict[str, str] = {}
+        for line in block.splitlines():
+            key, equals, value = line.partition("=")
+            if equals:
+                values[key] = f"{values[key]}\n{value}" if key in values else value
+        if "Id" in values:
+            out[values.pop("Id")] = values
+    return out
+
+
+def daemons(subject: str, names: Iterable[str]) -> Iterator[Finding]:
+    """How systemd sees the daemons, and whether they start at the next boot."""
+    units = [f"{name}.service" for name in names]
+    found = show([*units, "pymta.target"], ("LoadState", "ActiveState", "SubState", "Result", "NRestarts", "UnitFileState"))
+    if not found:
+        yield Finding(subject, "systemctl", "it does not answer", "see whether systemd runs: systemctl status", WARNING)
+        return
+    for unit in units:
+        values = found.get(unit, {})
+        state = values.get("ActiveState", "unknown")
+        if values.get("LoadState") == "not-found":
+            yield Finding(subject, unit, "there is no such unit", "install pymta's units: make install, then systemctl daemon-reload")
+        elif state in ("activating", "reloading", "deactivating"):
+            yield Finding(subject, unit, f"it is {state} ({values.get('SubState', '')})", f"journalctl -u {unit} says why", WARNING)
+        elif state != "active":
+            why = f", {values['Result']}" if values.get("Result", "success") != "success" else ""
+            yield Finding(subject, unit, f"it does not run ({state}{why})", f"systemctl start {unit}; journalctl -u {unit} says why it ended")
+        elif int(values.get("NRestarts") or 0) > 0:
+            yield Finding(subject, unit, f"it was started again {values['NRestarts']} times after it ended by itself", f"journalctl -u {unit} says why", WARNING)
+    target = found.get("pymta.target", {})
+    if target.get("LoadState") != "not-found" and target.get("UnitFileState") not in ("enabled", "enabled-runtime", "static", "alias"):
+        yield Finding(subject, "pymta.target", "it is not enabled, so nothing runs after the next boot", "systemctl enable pymta.target", WARNING)
+
+
+def sockets(subject: str, wanted: Mapping[str, set[int]]) -> Iterator[Finding]:
+    """Whether the socket units open the ports that the settings name.  wanted: listener -> ports."""
+    found = show([f"pymta-{name}.socket" for name in wanted], ("LoadState", "ActiveState", "Listen"))
+    for name, ports in wanted.items():
+        unit = f"pymta-{name}.socket"
+        values = found.get(unit)
+        if values is None or values.get("LoadState") == "not-found":
+            continue                                    # the daemon opens its sockets itself
+        if values.get("ActiveState") != "active":
+            if ports:
+                yield Finding(subject, unit, "it is not active", f"systemctl start {unit}")
+            continue
+        opened = {int(port) for port in re.findall(r":([0-9]{1,5}) \(Stream\)", values.get("Listen", ""))}
+        if opened != ports:
+            yield Finding(subject, unit, f"it opens {_ports(opened)}, while the settings say {_ports(ports)}; the unit's hold",
+                          f"systemctl edit {unit} (ListenStream=), or change the setting", WARNING if ports else NOTE)
+
+
+def _ports(ports: set[int]) -> str:
+    return "port " + " and ".join(map(str, sorted(ports))) if ports else "no port"
