@@ -111,7 +111,7 @@ ifeq ($(DEPS),private)
 endif
 	for p in $(PROGRAMS); do \
 	    case $$p in pymta-inject) flags=-IS; main=run ;; *) flags=-I; main=main ;; esac; \
-	    module=$$(echo $${p#pymta-} | tr - _); to=$(DESTDIR)$(PREFIX)/$$($(FOLDER))/$$p; \
+	    module=$$(echo $${p#pymta-} | sed 's/-/_/g; s/^import$$/import_/'); to=$(DESTDIR)$(PREFIX)/$$($(FOLDER))/$$p; \
 	    { echo "#!$(PYTHON) $$flags"; echo 'import sys'; echo 'sys.path[:0] = ["$(LIB)", "$(LIB)/site"]'; \
 	      echo "from pymta.programs.$$module import $$main"; echo "sys.exit($$main())"; } > $$to.new && \
 	    chmod 755 $$to.new && mv $$to.new $$to || exit 1; \

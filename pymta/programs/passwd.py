@@ -2,15 +2,12 @@
 from __future__ import annotations
 
 import argparse
-import fcntl
 import getpass
 import json
 import os
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 
-from pymta import durable, hashes, settings
+from pymta import etcfiles, hashes, settings
 from pymta.accounts import Accounts, Mailbox, Trouble
 from pymta.auth import ACCOUNT
 from pymta.formats import passwords, users
@@ -105,23 +102,23 @@ class Passwd:
         if not any_will_do:
             refuse_weak(name, password)
         hash = hashes.make(octets)
-        with self._alone():
+        with etcfiles.alone(self.etc):
             address, known = self._who(name)
             row = None if known else _users_line(address)
-            data = _read(self.path("passwords"))
+            data = etcfiles.read(self.path("passwords"))
             under = next((each for each in self._names(name) if each in passwords.decode(data)[0]), address)
-            replace(self.path("passwords"), passwords.with_entry(data, under, hash), 0o640, ACCOUNT)
+            etcfiles.replace(self.path("passwords"), passwords.with_entry(data, under, hash), 0o640, ACCOUNT)
             if row:
-                before = _read(self.path("users"))
-                replace(self.path("users"), before + (b"" if before[-1:] in (b"", b"\n") else b"\n") + row, 0o644)
+                before = etcfiles.read(self.path("users"))
+                etcfiles.replace(self.path("users"), before + (b"" if before[-1:] in (b"", b"\n") else b"\n") + row, 0o644)
         print(f"{under}: password set" + (f"; added to {self.path('users')}" if row else ""))
 
     def delete(self, name: str) -> None:
         """Remove a user's password and line in users.  Raises Refused (no such user), OSError."""
         name = passwords.fold(name)
-        with self._alone():
+        with etcfiles.alone(self.etc):
             mailbox = self._mailbox(name)
-            before_passwords, before_users = _read(self.path("passwords")), _read(self.path("users"))
+            before_passwords, before_users = etcfiles.read(self.path("passwords")), etcfiles.read(self.path("users"))
             after_passwords, after_users = before_passwords, before_users
             for each in self._names(name):
                 after_passwords = passwords.without(after_passwords, each)
@@ -129,15 +126,15 @@ class Passwd:
             if after_passwords == before_passwords and after_users == before_users:
                 raise Refused(EX_NOUSER, f"{name}: neither in {self.path('passwords')} nor in {self.path('users')}")
             if after_passwords != before_passwords:
-                replace(self.path("passwords"), after_passwords, 0o640, ACCOUNT)
+                etcfiles.replace(self.path("passwords"), after_passwords, 0o640, ACCOUNT)
             if after_users != before_users:
-                replace(self.path("users"), after_users, 0o644)
+                etcfiles.replace(self.path("users"), after_users, 0o644)
         what = [word for word, gone in (("password", after_passwords != before_passwords), ("user", after_users != before_users)) if gone]
         print(f"{name}: {' and '.join(what)} removed" + (f"; mail stays in {mailbox.maildir}" if mailbox else ""))
 
     def verify(self, name: str, password: str) -> bool:
         """Whether a password is right, as the daemons would say.  Raises Refused, OSError, Unusable."""
-        entries = passwords.decode(_read(self.path("passwords")))[0]
+        entries = passwords.decode(etcfiles.read(self.path("passwords")))[0]
         entry = next((entries[each] for each in self._names(passwords.fold(name)) if each in entries), None)
         if entry is None:
             raise Refused(EX_NOUSER, f"{name}: no password in {self.path('passwords')}")
@@ -150,7 +147,7 @@ class Passwd:
 
     def show(self, *, as_json: bool) -> None:
         """All mailboxes, and the lines in passwords that belong to none."""
-        entries, complaints = passwords.decode(_read(self.path("passwords")))
+        entries, complaints = passwords.decode(etcfiles.read(self.path("passwords")))
         for number, why in complaints:
             print(f"{NAME}: {self.path('passwords')}:{number}: {why}", file=sys.stderr)
         rows, seen = [], set()
@@ -196,16 +193,6 @@ class Passwd:
             names.append(bare)
         return list(dict.fromkeys(names))
 
-    @contextmanager
-    def _alone(self) -> Iterator[None]:
-        """Two of us at a time would lose one's change: the directory is locked, which leaves nothing behind."""
-        fd = os.open(self.etc, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        try:
-            fcntl.flock(fd, fcntl.LOCK_EX)
-            yield
-        finally:
-            os.close(fd)
-
 
 def refuse_weak(name: str, password: str) -> None:
     """Raise Refused for a password that would be guessed first."""
@@ -214,42 +201,6 @@ def refuse_weak(name: str, password: str) -> None:
     local, _, domain = name.partition("@")
     if password.lower() in (name, local, local[::-1], domain):
         raise Refused(EX_DATAERR, "the password is the name; take another one (--any takes it)")
-
-
-def replace(path: str, data: bytes, mode: int, group: str = "") -> None:
-    """Put data at path at one stroke, with the mode, owner and group the file has.  A new file gets mode, and group where we
-    are root and there is such a group."""
-    owner, owning_group = -1, -1
-    try:
-        facts = os.stat(path)
-        mode, owner, owning_group = facts.st_mode & 0o7777, facts.st_uid, facts.st_gid
-    except FileNotFoundError:
-        if group and os.geteuid() == 0:
-            import grp
-            try:
-                owning_group = grp.getgrnam(group).gr_gid
-            except KeyError:
-                pass
-    temporary = f"{path}.tmp{os.getpid()}"
-    durable.unlink_if_there(temporary)
-    durable.create(temporary, data, 0o600, exact=True)
-    try:
-        if (owner, owning_group) not in ((-1, -1), (os.geteuid(), os.getegid())):
-            os.chown(temporary, owner, owning_group)
-        os.chmod(temporary, mode)
-        durable.rename(temporary, path)
-    except BaseException:
-        durable.unlink_if_there(temporary)
-        raise
-    durable.sync_dir(os.path.dirname(path))
-
-
-def _read(path: str) -> bytes:
-    try:
-        with open(path, "rb") as file:
-            return file.read()
-    except FileNotFoundError:
-        return b""
 
 
 def _users_line(address: str) -> bytes:

@@ -1,6 +1,7 @@
 """What is said twice is said alike: pages, units, settings, options, events and console scripts."""
 from __future__ import annotations
 
+import keyword
 import os
 import re
 import subprocess
@@ -69,6 +70,7 @@ def test_a_table_nobody_knows_is_an_error():
 def test_every_program_has_a_page_a_script_and_one_sentence(program):
     scripts = tomllib.loads(read("pyproject.toml"))["project"]["scripts"]
     module = program.removeprefix("pymta-").replace("-", "_")
+    module += "_" if keyword.iskeyword(module) else ""
     assert scripts[program] == f"pymta.programs.{module}:main"
     page = page_of(program)
     assert page, f"no man page for {program}"
