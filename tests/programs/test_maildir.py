@@ -3,8 +3,10 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
+import tempfile
 import time
 
 import pytest
@@ -300,3 +302,23 @@ def test_only_what_went_since(box):
     assert len(run("undelete", box, "--since", "yesterday", "--list", "--json")) == 2
     assert len(run("undelete", box, "--since", "1h", "--list", "--json")) == 2
     run("undelete", box, "--since", "soon", status=64)
+
+
+@pytest.mark.root
+def test_root_becomes_the_owner_first(box):
+    """What is made belongs to the owner, and a link to what only root may read leads nowhere."""
+    with tempfile.TemporaryDirectory(prefix="pymta-test-") as top:
+        os.chmod(top, 0o755)                            # the owner of the mailbox has to get there
+        root = shutil.copytree(box, top + "/Maildir")
+        write(top + "/secret", b"INBOX\n")
+        os.chmod(top + "/secret", 0o600)
+        for where, directories, files in os.walk(root):
+            for name in (where, *(os.path.join(where, one) for one in [*directories, *files])):
+                os.chown(name, 65534, 65534)
+        os.unlink(root + "/.Sent/maildirfolder")
+        os.unlink(root + "/subscriptions")
+        os.symlink(top + "/secret", root + "/subscriptions")
+        run("check", root, status=77)
+        os.unlink(root + "/subscriptions")
+        run("check", root, "--repair")
+        assert os.stat(root + "/.Sent/maildirfolder").st_uid == 65534
