@@ -83,6 +83,29 @@ await new Promise((resolve, reject) => MailServices.copy.copyMessages(inbox, [mo
     {onStartCopy() {}, onProgress() {}, setMessageKey() {}, getMessageId() { return ""; }, onStopCopy(status) { status ? reject(new Error(status)) : resolve(); }}, null, false));
 return target.URI;
 """
+POP3 = """
+const [user, password, authority, port] = args;
+globalThis.MailServices = ChromeUtils.importESModule("resource:///modules/MailServices.sys.mjs").MailServices;
+Cc["@mozilla.org/security/x509certdb;1"].getService(Ci.nsIX509CertDB).addCertFromBase64(authority, "CTu,,");
+const login = Cc["@mozilla.org/login-manager/loginInfo;1"].createInstance(Ci.nsILoginInfo);
+login.init("mailbox://localhost", null, "mailbox://localhost", user, password, "", "");
+await Services.logins.addLoginAsync(login);
+// its passwords are kept under mailbox:, as its folders are
+const server = globalThis.server = MailServices.accounts.createIncomingServer(user, "localhost", "pop3").QueryInterface(Ci.nsIPop3IncomingServer);
+server.port = port;
+server.socketType = Ci.nsMsgSocketType.alwaysSTARTTLS;
+server.authMethod = Ci.nsMsgAuthMethod.passwordCleartext;
+server.leaveMessagesOnServer = true;
+const account = MailServices.accounts.createAccount();
+account.addIdentity(MailServices.accounts.createIdentity());
+account.incomingServer = server;
+"""
+GET = """
+const inbox = server.rootFolder.getFolderWithFlags(Ci.nsMsgFolderFlags.Inbox);
+await new Promise((resolve, reject) => MailServices.pop3.GetNewMail(top.msgWindow ?? null, {
+    OnStartRunningUrl() {}, OnStopRunningUrl(url, status) { status ? reject(new Error(status)) : resolve(); }}, inbox, server));
+return [...inbox.messages].map(message => message.mime2DecodedSubject);
+"""
 SEND = """
 const fields = Cc["@mozilla.org/messengercompose/composefields;1"].createInstance(Ci.nsIMsgCompFields);
 fields.from = "Alice <" + identity.email + ">";
@@ -153,3 +176,21 @@ def test_a_day_in_thunderbird(box: Sandbox, home: Path) -> None:
         assert b"\nbis morgen\n.\nAlice\n" in received and b"From: Alice <alice@example.test>\n" in received
         wait_until(lambda: box.inbox("alice", ".Sent"), 40, thunderbird.log)
     assert " bug " not in box.log() and "trouble" not in box.log(), box.log()
+
+
+def test_pop3_left_on_the_server(box: Sandbox, home: Path) -> None:
+    """Over STLS; what stays on the server is fetched once, for its id is the same."""
+    bob, ends = box.user("bob"), box.ends
+    authority = "".join(line for line in Path(ends["ca_file"]).read_text().split("\n") if line and not line.startswith("-"))
+    before = len(box.inbox("bob"))
+    box.send("bob@example.test", letter("one").replace("hello", ".\n..\nhello"))
+    box.wait_mail(before + 1, "bob")
+    with Thunderbird(home) as thunderbird:
+        thunderbird.run(POP3, bob["address"], bob["password"], authority, ends["pop3"])
+        first = thunderbird.run(GET)
+        assert len(first) == before + 1 and "one" in first
+        assert thunderbird.run(GET) == first
+        box.send("bob@example.test", letter("two"))
+        box.wait_mail(before + 2, "bob")
+        assert sorted(thunderbird.run(GET)) == sorted([*first, "two"])
+    assert len(box.inbox("bob")) == before + 2 and " bug " not in box.log()
