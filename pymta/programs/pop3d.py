@@ -7,7 +7,7 @@ import ipaddress
 import os
 from collections.abc import Callable
 
-from pymta import auth, background, log, serve, sessions, settings, trace
+from pymta import auth, background, clock, log, serve, sessions, settings, trace
 from pymta.accounts import Mailbox
 from pymta.drop import Drop, Gone, InUse, open_drop
 from pymta.formats import changes
@@ -19,6 +19,7 @@ from pymta.wire import Session, Wire
 
 ACCOUNT = "pymta-login"
 _LOGIN_S = 120.0                                        # to say who one is
+_IN_USE_S = 1.0                                         # how long a session that has the drop may take to end: two devices ask at once
 _BURST_OCTETS = 1 << 18                                 # what is made ready before the peer has taken some of it
 _WHOLE_OCTETS = 1 << 18                                 # a bigger message is read and sent piece by piece
 
@@ -194,7 +195,7 @@ class Pop3Session(Session):
             if self._trace is not None:
                 self._trace.client(self._server.rest())         # said behind the login
         try:
-            self._drop = await asyncio.to_thread(open_drop, mailbox.maildir, self._folders, mailbox.pop3)
+            self._drop = await self._open_drop(mailbox)
         except InUse:
             self._server.refused(b"IN-USE", b"another POP3 session has this mailbox; try again when it has ended")
         except OSError as error:                        # TimeoutError is one too
@@ -205,6 +206,17 @@ class Pop3Session(Session):
             self._drop.by = Doer(changes.who(self._service, self._client))
             log.event("login", service=self._service, user=who, client=self._client, tls=tls or self.wire.tls_version)
             self._server.logged_in(self._drop.sizes, self._drop.uids)
+
+    async def _open_drop(self, mailbox: Mailbox) -> Drop:
+        """Raises InUse where somebody has had it all the while, and what open_drop raises."""
+        end = clock.tick() + _IN_USE_S
+        while True:
+            try:
+                return await asyncio.to_thread(open_drop, mailbox.maildir, self._folders, mailbox.pop3)
+            except InUse:
+                if self._gone or clock.tick() > end:
+                    raise
+            await asyncio.sleep(0.03)
 
     def _retrieve(self, event: pop3.Retrieve) -> None:
         assert self._drop is not None

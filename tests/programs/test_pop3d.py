@@ -125,6 +125,15 @@ def test_one_session_at_a_time(stage, box):
     stage.wait(again)                                   # the last one just dropped its connection
 
 
+def test_two_devices_that_ask_at_once_are_served_one_after_the_other(stage, box):
+    user, _ = box
+    with client(stage, user) as first:
+        threading.Timer(0.3, first.quit).start()
+        with client(stage, user) as second:
+            assert second.stat()[0] == 3
+            second.quit()
+
+
 def test_a_message_that_somebody_else_removed_meanwhile(stage, box):
     user, maildir = box
     with client(stage, user) as pop:
