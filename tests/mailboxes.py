@@ -190,7 +190,7 @@ class Folder:
     def known(self, message: Message) -> Entry | None:
         return self.describing([message]).some([message])[0]
 
-    def describing(self, messages: list[Message]) -> Describing:
+    def describing(self, messages: list[Message], *, whole: bool = True) -> Describing:
         return Describing(self)
 
     def searching(self, messages: list[Message], key: tuple) -> Searching:

@@ -6,6 +6,8 @@
     row  = offset crc uid envelope bodystructure parts keys vsize internaldate sent header preview
     text = ENVELOPE BODYSTRUCTURE PARTS KEYS PREVIEW    ; their lengths stand in the row
 
+Where only headers were read, BODYSTRUCTURE is empty, which it never is otherwise, and so are PARTS and PREVIEW; a later row of the same UID has them.
+
 Writers: whoever had to look at a message anyway, holding flock(2) on pymta-index.  Readers need no lock.  Appended to only: text
 first, then its rows.  Nothing of it is synced: crc covers the row behind it, the message's base and its text, and is checked
 whenever a text is read, so that what a power cut, a copied file or another message under this UID left there is never told.
@@ -20,7 +22,7 @@ from typing import NamedTuple
 from zlib import crc32
 
 ROWS_NAME, TEXT_NAME = b"pymta-index", b"pymta-index-text"
-VERSION = 5
+VERSION = 6
 ROW_OCTETS = HEAD_OCTETS = 64
 
 _HEAD = struct.Struct("<8sII16s32x")
@@ -45,6 +47,11 @@ class Entry(NamedTuple):
     parts: bytes = b""
     keys: bytes = b""
     preview: bytes = b""
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether more than the header was read."""
+        return bool(self.bodystructure)
 
 
 class Packed(NamedTuple):

@@ -31,6 +31,12 @@ def spans(rows: bytearray, numbers: Sequence[int], which: int) -> tuple[list[int
     return [sum(one[:which + 1]) for one in all_of], [one[which + 1] for one in all_of]
 
 
+def has_structure(rows: bytearray, number: int) -> bool:
+    """Whether there is a BODYSTRUCTURE."""
+    at = number * ROW_OCTETS + 4 * _LENGTH_WORDS[BODYSTRUCTURE]
+    return rows[at:at + 4] != b"\0\0\0\0"
+
+
 def sent(rows: bytearray, numbers: Sequence[int]) -> list[int]:
     """When they were sent."""
     if run := _run(numbers):

@@ -12,7 +12,7 @@ from pymta.formats.index import Entry, Packed, encode
 from pymta.formats.uidlist import UID_MAX
 from pymta.index import columns
 from pymta.index.children import Children
-from pymta.index.describe import describe, unpack
+from pymta.index.describe import HEADERS, describe, unpack
 
 if TYPE_CHECKING:
     from pymta.mailbox.folder import Folder
@@ -27,18 +27,19 @@ _uid = attrgetter("uid")
 
 
 class Describing:
-    """messages: all that will be asked for, ascending.  To be closed."""
+    """messages: all that will be asked for, ascending; whole: whether for more than their headers say.  To be closed."""
 
-    def __init__(self, folder: Folder, messages: Sequence[Message]) -> None:
+    def __init__(self, folder: Folder, messages: Sequence[Message], *, whole: bool = True) -> None:
+        self._whole = whole
         self._folder = folder
         self._files = folder.index
         self._files.refresh(folder.uidvalidity)
         self._children: Children | None = None
         self._early: list[Packed] = []                  # what children have read ahead
-        if len(messages) >= CHILDREN_FROM and len(unread := self._files.missing(messages)) >= CHILDREN_FROM:
+        if len(messages) >= CHILDREN_FROM and len(unread := self._files.missing(messages, whole=whole)) >= CHILDREN_FROM:
             try:
                 self._children = Children(folder.directory, unread, min(len(os.sched_getaffinity(0)), _CHILDREN_MAX),
-                                          describe.__module__)
+                                          describe.__module__, "" if whole else HEADERS)
             except OSError as error:
                 log.event("trouble", mailbox=folder.directory, why=f"no processes to read messages, one after the other instead: {error}")
 
@@ -47,7 +48,7 @@ class Describing:
         self._files.refresh(self._folder.uidvalidity)
         if self._children and messages:
             self._take(messages[-1].uid)
-        found = self._files.read(messages)
+        found = self._files.read(messages, whole=self._whole)
         if None in found:
             made: list[Packed] = []
             for at, entry in enumerate(found):

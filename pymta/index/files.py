@@ -71,20 +71,24 @@ class IndexFiles:
         uids = memoryview(data).cast("I")[_UID::_WORDS].tolist()
         self._at.update(zip(uids, range(first, first + len(uids))))
 
-    def missing(self, messages: Sequence[Any]) -> list[Any]:
-        """Those that have no row."""
+    def missing(self, messages: Sequence[Any], *, whole: bool = True) -> list[Any]:
+        """Those that have no row; if whole, those too of which only the header was read."""
         with self._mutex:
-            at = self._at
-            return [message for message in messages if message.uid not in at]
+            at, rows = self._at, self._rows
+            if not whole:
+                return [message for message in messages if message.uid not in at]
+            return [message for message in messages if (number := at.get(message.uid)) is None
+                    or not columns.has_structure(rows, number)]
 
-    def read(self, messages: Sequence[Any]) -> list[Entry | None]:
-        """What is known of each of some messages (objects with uid and base)."""
+    def read(self, messages: Sequence[Any], *, whole: bool = True) -> list[Entry | None]:
+        """What is known of each of some messages (objects with uid and base); if whole, nothing where only the header was read."""
         with self._mutex:
             try:
-                return self._read(messages)
+                found = self._read(messages)
             except (OSError, ValueError):
                 self.drop()
                 return [None] * len(messages)
+        return [entry if entry is None or entry.is_whole else None for entry in found] if whole else found
 
     def copied(self, messages: Sequence[Any], copies: Sequence[Any]) -> list[Packed]:
         """What is known of messages, as entries for their copies.  Nothing where nobody in this process has asked for any of them."""
@@ -123,8 +127,11 @@ class IndexFiles:
             numbers = self._numbers(messages)
             if numbers is None:
                 return None
+            starts, lengths = columns.spans(self._rows, numbers, which)
+            if 0 in lengths:                            # only the header was read
+                return None
             try:
-                return self._cut(*columns.spans(self._rows, numbers, which))
+                return self._cut(starts, lengths)
             except OSError:
                 return None
 

@@ -256,9 +256,9 @@ class Folder:
         self.index.refresh(self.uidvalidity)
         return self.index.read([message])[0]
 
-    def describing(self, messages: Sequence[Message]) -> Describing:
+    def describing(self, messages: Sequence[Message], *, whole: bool = True) -> Describing:
         """What is known of these messages without reading them (to be closed): for a command that wants it of all, some at a time."""
-        return Describing(self, messages)
+        return Describing(self, messages, whole=whole)
 
     # ---- writing: see actions ---------------------------------------------------------------------------------------------
     def claim_recent(self, by: object = None) -> list[int]:

@@ -122,6 +122,37 @@ def test_what_children_read_stands_in_order(folder, monkeypatch):
     assert right(folder, ask(folder))
 
 
+def test_where_headers_are_enough_no_more_is_read(store, folder, monkeypatch):
+    big = b"X: %s\n" % (b"y" * 9000) + text(30)
+    folder.append(big)                                  # its header does not end in what is read of it
+    alone = ask(folder)
+    texts = {which: describing.Describing(folder, folder.messages).texts(folder.messages, which) for which in ("envelope", "bodystructure", "keys", "preview")}
+    folder.index.drop()
+    monkeypatch.setattr(describing, "CHILDREN_FROM", 3)
+    asked = describing.Describing(folder, folder.messages, whole=False)
+    headers = asked.some(folder.messages)
+    asked.close()
+    assert [entry.is_whole for entry in headers] == [False] * 30 + [True]
+    assert [entry._replace(bodystructure=b"", parts=b"", preview=b"") for entry in alone[:30]] == headers[:30] and headers[30] == alone[30]
+    again = describing.Describing(folder, folder.messages, whole=False)
+    monkeypatch.setattr(Folder, "read", lambda *_: pytest.fail("a message was read"))
+    for which in ("envelope", "keys"):
+        assert again.texts(folder.messages, which) == texts[which] == describing.Describing(folder, folder.messages[:2]).texts(folder.messages, which)
+    assert again.sent(folder.messages) == [entry.sent for entry in alone]
+    assert folder.known(folder.messages[0]) is None and folder.known(folder.messages[30]) == alone[30]
+    store.create("T")
+    target = store.open("T")
+    folder.copy([1, 31], target)
+    assert target.known(target.messages[0]) is None and target.known(target.messages[1]).bodystructure == alone[30].bodystructure
+    store.close(target)
+    for which in ("bodystructure", "preview"):          # now all of it is wanted, by children and then from what they wrote
+        for _ in range(2):
+            whole = describing.Describing(folder, folder.messages)
+            assert whole.texts(folder.messages, which) == texts[which]
+            whole.close()
+    assert ask(folder) == alone
+
+
 def test_without_children_all_is_there_too(folder, monkeypatch):
     monkeypatch.setattr(describing, "CHILDREN_FROM", 3)
     monkeypatch.setattr("pymta.index.children.sys.executable", "/nonexistent/python")

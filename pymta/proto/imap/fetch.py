@@ -128,6 +128,11 @@ def wants_entry(items: tuple[FetchItem, ...]) -> bool:
     return any(item.kind in _ASKS_INDEX for item in items)
 
 
+def is_of_headers(items: tuple[FetchItem, ...]) -> bool:
+    """Whether the index need not know more of a message than its header says."""
+    return is_row(items) and not any(item.kind in ("BODYSTRUCTURE", "PREVIEW") for item in items)
+
+
 def is_row(items: tuple[FetchItem, ...]) -> bool:
     """Whether nothing of the message itself needs to be read, but for what the index holds."""
     return all(item.kind in _OF_ENTRY for item in items)

@@ -71,7 +71,8 @@ def fetched(session: Session, view: View, positions: list[int], items: tuple[Fet
     """The FETCH replies; uid: with UID, asked for or not."""
     uid = uid and not view.uid_only                     # then it stands in front of each reply
     if fetching.wants_entry(items):
-        describing = yield Job(lambda: view.folder.describing([view.messages[position] for position in positions]))
+        whole = not fetching.is_of_headers(items)
+        describing = yield Job(lambda: view.folder.describing([view.messages[position] for position in positions], whole=whole))
         if not session.utf8:
             describing = asciiform.Describing(describing)
         try:

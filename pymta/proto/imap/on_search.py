@@ -152,7 +152,7 @@ _NOTHING = sortkey.pack(sortkey.keys({}))
 def _keys(view: View, found: list[int], said: Progress, read: Callable[[bytes], Any] | None) -> Generator[Any, Any, tuple[list[int], list[Any]]]:
     """When each was sent and, where read is given, what that makes of its packed keys; of a message that has gone there is nothing to know."""
     messages = [view.messages[position] for position in found]
-    describing = yield Job(lambda: view.folder.describing(messages))
+    describing = yield Job(lambda: view.folder.describing(messages, whole=False))
     dates: list[int] = []
     keys: list[Any] = []
 
