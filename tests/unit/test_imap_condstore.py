@@ -127,3 +127,21 @@ def test_unchangedsince_lets_the_first_win(store):
     store.close(folder)
     for talk in (one, other):
         talk.session.close()
+
+
+def test_a_mailbox_that_goes_while_it_is_selected_was_not_selected(tmp_path) -> None:
+    """No message of it, and no vanished one, could be told any more: an OK would say that all is told."""
+    class Racing(mailbox.MailStore):
+        def open(self, name, right="r"):
+            folder = super().open(name, right)
+            if name == "Gone":
+                mailbox.MailStore.delete(self, name)
+            return folder
+    store = Racing(str(tmp_path / "Maildir"))
+    store.create("Work")
+    mailbox.MailStore._make_folder(store, "Gone")
+    us = Conversation(store, logged_in=True)
+    assert us.say("a SELECT Gone")[-1].startswith("a NO [NONEXISTENT]")
+    assert us.say("b FETCH 1 FLAGS")[-1].startswith("b BAD") and us.say("c SELECT Work")[-1].startswith("c OK")
+    us.session.close()
+    opened.forget_all()

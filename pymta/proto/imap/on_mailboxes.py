@@ -53,6 +53,9 @@ def select(session: Session, command: Command) -> Running:
     yield b"* OK [HIGHESTMODSEQ %d] Highest\r\n" % highest if highest else b"* OK [NOMODSEQ] Nothing can be written down here\r\n"
     if known and known[0] == folder.uidvalidity and highest:
         yield from resync.changed_since(view, *known[1:])
+    if folder.vanished:                                 # while it was opened: what was said of it may be what was left
+        session.leave()
+        return b"NO [NONEXISTENT] The mailbox has just been deleted or renamed"
     return b"OK [READ-ONLY] Selected" if read_only else b"OK [READ-WRITE] Selected"
 
 
