@@ -50,16 +50,17 @@ def directory() -> Iterator[str]:
 
 
 class Dovecot:
-    """One session with a Maildir (more: further settings): command("SELECT INBOX") gives the untagged lines and the tagged one (bytes, without CRLF)."""
+    """One session of user with a Maildir (more: further settings): command("SELECT INBOX") gives the untagged lines and the tagged one
+    (bytes, without CRLF)."""
 
-    def __init__(self, maildir: str, *more: str) -> None:
+    def __init__(self, maildir: str, *more: str, user: str = "u") -> None:
         inner = maildir[len(ROOT):] if ROOT else maildir
         numbers = [f"mail_uid={os.geteuid()}", f"mail_gid={os.getegid()}", "first_valid_uid=0", "first_valid_gid=0"]
         settings = [f"mail_location=maildir:{inner}", "log_path=/dev/stderr", *numbers, *more]
         words = [BINARY, "-O", *(word for setting in settings for word in ("-o", setting))]
         self.process = subprocess.Popen((["chroot", ROOT] if ROOT else []) + words, user=os.getuid(), group=os.getgid(),
                                         stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-                                        env={"USER": "u", "HOME": inner, "PATH": os.environ["PATH"]})
+                                        env={"USER": user, "HOME": inner, "PATH": os.environ["PATH"]})
         self.count = 0
         greeting = self._line()
         assert greeting.startswith(b"* PREAUTH"), (greeting, self.process.stderr.read())

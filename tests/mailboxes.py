@@ -356,15 +356,15 @@ class Store:
         self._find(name)
         return RIGHTS if who in ("alice@example.test", "owner") else ""
 
-    def set_acl(self, name: str, who: str, sign: str, letters: str) -> None:
+    def set_acl(self, name: str, who: str, sign: str, letters: str | None) -> None:
         entries, negative = self._find(name).acl, who.startswith("-")
         who = who.removeprefix("-")
         if self.has_always(name, who):
             raise NameRefused("the owner has all rights, always")
-        now = entries[who, negative].rights if (who, negative) in entries else ""
-        after = in_order(letters if not sign else now + letters if sign == "+" else "".join(set(now) - set(letters)))
-        entries.pop((who, negative), None)
-        if after:
+        before = entries.pop((who, negative), None)
+        now = before.rights if before else ""
+        if letters is not None and (before or sign != "-"):
+            after = in_order(letters if not sign else now + letters if sign == "+" else "".join(set(now) - set(letters)))
             entries[who, negative] = Acl(who if who == "anyone" else f"user={who}", negative, after)
 
     def open(self, name: str, right: str = "r") -> Folder:

@@ -34,32 +34,35 @@ class Entry(NamedTuple):
 
 
 def decode(data: bytes) -> list[Entry]:
-    """Raises ValueError: which line cannot be read, and why."""
-    out = []
+    """Lines about one identifier are one entry.  Raises ValueError: which line cannot be read, and why."""
+    found: dict[tuple[str, bool], str] = {}
     for number, line in enumerate(data.split(b"\n"), 1):
         try:
             entry = _entry(line)
         except ValueError as error:
             raise ValueError(f"line {number}: {error}") from None
         if entry:
-            out.append(entry)
-    return out
+            found[entry[:2]] = in_order(found.get(entry[:2], "") + entry.rights)
+    return [Entry(identifier, negative, rights) for (identifier, negative), rights in found.items()]
 
 
 def with_entry(data: bytes, entry: Entry) -> bytes:
-    """The file with this entry in the place of the one there was; without it where it has no rights.  Raises ValueError."""
+    """The file with this entry in the place of the one there was; one without rights still says that less particular ones do not count.
+    Raises ValueError."""
+    return without(data, entry.identifier, entry.negative) + encode(entry) + b"\n"
+
+
+def without(data: bytes, identifier: str, negative: bool) -> bytes:
+    """The file without this entry.  Raises ValueError."""
     decode(data)
-    lines = [line for line in data.split(b"\n") if line and not ((old := _entry(line)) and old[:2] == entry[:2])]
-    if entry.rights:
-        lines.append(encode(entry))
-    return b"".join(line + b"\n" for line in lines)
+    return b"".join(line + b"\n" for line in data.split(b"\n") if line and not ((old := _entry(line)) and old[:2] == (identifier, negative)))
 
 
 def encode(entry: Entry) -> bytes:
     name = ("-" if entry.negative else "") + entry.identifier
     if any(char in name for char in ' "\\'):
         name = '"' + name.replace("\\", "\\\\").replace('"', '\\"') + '"'
-    return f"{name} {entry.rights}".encode("utf-8", "surrogateescape")
+    return f"{name} {entry.rights}".rstrip().encode("utf-8", "surrogateescape")
 
 
 def in_order(letters: str) -> str:

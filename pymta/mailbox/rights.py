@@ -1,8 +1,8 @@
 """rights: who may do what with a mailbox, from its dovecot-acl.                                   RFC 4314, pymta-maildir(5)
 
-Of the entries that fit somebody, the most particular kind counts: user before authenticated before anyone; then what negative entries
-of any kind name is taken away.  Groups are Dovecot's: there are none here, and their entries fit nobody.  The owner of a
-mailbox may do everything, whatever stands in the file.
+Of the entries that fit somebody, the most particular kind counts: user before authenticated before anyone; then what is taken away by the most
+particular of the negative ones, which is found by itself, as Dovecot does.  Groups are Dovecot's: there are none here, and their entries
+fit nobody.  The owner of a mailbox may do everything, whatever stands in the file: to Dovecot an entry of the owner may say less.
 """
 from __future__ import annotations
 
@@ -28,13 +28,14 @@ class NoRight(Exception):
 
 def of(entries: Sequence[Entry], address: str) -> frozenset[str]:
     """What a user who is not the owner may do."""
-    granted = NONE
+    granted = taken = NONE
     for identifier in ("anyone", "authenticated", f"user={address}"):
-        found = [entry for entry in entries if entry.identifier == identifier and not entry.negative]
-        granted = frozenset("".join(entry.rights for entry in found)) if found else granted
-    taken = "".join(entry.rights for entry in entries if entry.negative and
-                    entry.identifier in ("anyone", "authenticated", f"user={address}"))
-    return granted - frozenset(taken)
+        for entry in entries:
+            if entry.identifier == identifier and entry.negative:
+                taken = frozenset(entry.rights)
+            elif entry.identifier == identifier:
+                granted = frozenset(entry.rights)
+    return granted - taken
 
 
 def read(directory: bytes) -> Sequence[Entry] | None:
@@ -59,9 +60,9 @@ def read(directory: bytes) -> Sequence[Entry] | None:
     return known[1]
 
 
-def change(directory: bytes, changed: Callable[[Sequence[Entry]], Entry]) -> None:
-    """Put an entry in the place of the one there was: changed is given what stands in the file, under its lock.
-    Raises ValueError (a file that cannot be understood), FileNotFoundError (no such mailbox), TimeoutError, OSError."""
+def change(directory: bytes, changed: Callable[[bytes], bytes]) -> None:
+    """Put another text in the place of what stands in the file, under its lock.  Raises ValueError (a file that cannot be understood),
+    FileNotFoundError (no such mailbox), TimeoutError, OSError."""
     path = os.path.join(directory, acl.NAME)
     lock = DotLock(os.fsdecode(path))
     try:
@@ -73,7 +74,7 @@ def change(directory: bytes, changed: Callable[[Sequence[Entry]], Entry]) -> Non
         if os.path.exists(path):
             with open(path, "rb") as file:
                 data = file.read()
-        durable.replace(path, acl.with_entry(data, changed(acl.decode(data))), 0o600)
+        durable.replace(path, changed(data), 0o600)
     finally:
         lock.release()
 

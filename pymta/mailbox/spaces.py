@@ -238,17 +238,20 @@ class Spaces(MailStore):
         owner = place.owner if place else self.user
         return acl.RIGHTS if owner and self.identifier(identifier) in (f"user={owner}", "owner") else ""
 
-    def set_acl(self, name: str, who: str, sign: str, letters: str) -> None:
-        """sign: "+" to add, "-" to take away, "" for these and no others; who: with "-" in front for what is taken from others' rights."""
+    def set_acl(self, name: str, who: str, sign: str, letters: str | None) -> None:
+        """sign: "+" to add, "-" to take away, "" for these and no others; who: with "-" in front for what is taken from others' rights;
+        letters None: no entry."""
         place, directory = self._administered(name)
         negative, identifier = who.startswith("-"), self.identifier(who.removeprefix("-"))
         if self.has_always(name, who.removeprefix("-")):
             raise NameRefused("the owner has all rights, always")
 
-        def changed(entries: Iterable[Entry]) -> Entry:
-            now = "".join(entry.rights for entry in entries if entry[:2] == (identifier, negative))
-            after = letters if not sign else now + letters if sign == "+" else "".join(set(now) - set(letters))
-            return Entry(identifier, negative, acl.in_order(after))
+        def changed(data: bytes) -> bytes:
+            now = next((entry.rights for entry in acl.decode(data) if entry[:2] == (identifier, negative)), None)
+            if letters is None or sign == "-" and now is None:
+                return acl.without(data, identifier, negative)
+            after = letters if not sign else (now or "") + letters if sign == "+" else "".join(set(now or "") - set(letters))
+            return acl.with_entry(data, Entry(identifier, negative, acl.in_order(after)))
         try:
             rights.change(directory, changed)
         except ValueError as error:

@@ -35,7 +35,8 @@ def test_a_line_that_cannot_be_read_is_said(line: bytes) -> None:
 def test_an_entry_takes_the_place_of_the_one_before() -> None:
     data = b"# by hand\nanyone lr\nuser=x l\n"
     assert acl.with_entry(data, Entry("user=x", False, "lr")) == b"# by hand\nanyone lr\nuser=x lr\n"
-    assert acl.with_entry(data, Entry("anyone", False, "")) == b"# by hand\nuser=x l\n"
+    assert acl.with_entry(data, Entry("user=x", False, "")) == b"# by hand\nanyone lr\nuser=x\n"
+    assert acl.without(data, "anyone", False) == b"# by hand\nuser=x l\n"
     assert acl.with_entry(data, Entry("anyone", True, "r")) == data + b"-anyone r\n"
 
 
@@ -55,6 +56,8 @@ def test_any_bytes_are_entries_or_an_error(data: bytes) -> None:
     (b"authenticated lrs\nanyone l", "lrs"),
     (b"user=ben@example.test lrw\n-anyone w", "lr"),
     (b"-user=ben@example.test r\nanyone lr", "l"),
+    (b"anyone l\nanyone r", "lr"),
+    (b"anyone lrw\n-anyone w\n-user=ben@example.test r", "lw"),      # of the negative ones, too
     (b"owner lrswipkxtea\ngroup=staff lr\nuser=ann@example.test lr", ""),
 ])
 def test_what_somebody_may(text: bytes, may: str) -> None:

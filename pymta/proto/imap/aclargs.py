@@ -19,8 +19,8 @@ def who(args: Args) -> tuple:
 
 
 def delete(args: Args) -> tuple:
-    """The same  ->  (name, identifier, "", "")"""
-    return (*who(args), "", "")
+    """The same  ->  (name, identifier, "", None)"""
+    return (*who(args), "", None)
 
 
 def set_(args: Args) -> tuple:
