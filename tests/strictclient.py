@@ -358,8 +358,8 @@ class Client:
                 slot.flags = None if silent else slot.flags
                 if wanted is not None and reply.kind == b"OK":
                     self.own[key] = may
-            elif wanted is not None:
-                self.own[key] = {wanted}
+            elif wanted is not None:                    # one that has gone, which may not be said yet, keeps what it had
+                self.own[key] = {wanted} if reply.code(b"EXPUNGEISSUED") is None else may | {wanted}
         return reply
 
     def copy(self, numbers: list[int], target: str, *, uid: bool, move: bool = False) -> Reply:
