@@ -38,7 +38,7 @@ def place(root: str, files: dict[str, str]) -> None:
 def write(made: Import, etc: str) -> None:
     """An import's files in an empty directory."""
     for name, data in merge(made, {}, "test").files.items():
-        with open(os.path.join(etc, name), "wb") as file:
+        with open(os.open(os.path.join(etc, name), os.O_CREAT | os.O_WRONLY, 0o640), "wb") as file:
             file.write(data)
 
 

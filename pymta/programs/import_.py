@@ -18,16 +18,17 @@ from dataclasses import asdict
 
 from pymta import check, durable, etcfiles, hostname, log, settings
 from pymta.auth import ACCOUNT
-from pymta.importing import merge, postfix
+from pymta.importing import dovecot, merge, postfix
 from pymta.importing.report import DIFFERENT, SAME, UNSUPPORTED, Import
 from pymta.importing.source import Source
 
 NAME = "pymta-import"
 EX_UNSUPPORTED, EX_NOINPUT, EX_CANTCREAT, EX_NOPERM = 1, 66, 73, 77
+NEXT_SHOWN = 40
 MODES = {"passwords": (0o640, ACCOUNT)}
 
 
-READERS = {"postfix": postfix}
+READERS = {"postfix": postfix, "dovecot": dovecot}
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -140,8 +141,10 @@ def _print(given: argparse.Namespace, made: Import, result: merge.Merged, findin
         say("")
     for finding in findings:
         say(f"check: {finding}")
-    for command in made.next:
+    for command in list(made.next)[:NEXT_SHOWN]:
         say(f"next: {command}")
+    if len(made.next) > NEXT_SHOWN:
+        say(f"next: {len(made.next) - NEXT_SHOWN} more; --json lists all")
     counts = ", ".join(f"{sum(row.verdict == verdict for row in made.rows)} {verdict}" for verdict in (SAME, DIFFERENT, UNSUPPORTED))
     say(f"{given.what}: {counts}" + ("" if given.write else "; nothing was written, --write does"))
 
