@@ -311,7 +311,7 @@ class Wire:
             if self._out_octets <= _HIGH_WATER_OCTETS >> 2:
                 self._wake()
         else:
-            self._rest = bytearray(data[octets:])
+            self._rest = bytearray(memoryview(data)[octets:])
             self._out_octets = len(self._rest)
             self.worker.loop.add_writer(self._fd, self._writable)
             if self._closing:
@@ -398,6 +398,7 @@ class Wire:
         self._wake()
         self.sock.close()
         self._out.clear()
+        self._rest, self._out_octets = bytearray(), 0      # a session may be found by the collector only, much later
         if self.session is not None:
             try:
                 self.session.lost()

@@ -1,4 +1,4 @@
-"""A small daemon on serve: says what it is told, knows STARTTLS, BIG, SLOW, STAY, BUG, PAUSE, ASK.  `python -m tests.echo ETC` for test_serve."""
+"""A small daemon on serve: says what it is told, knows STARTTLS, BIG, SLOW, STAY, BUG, PAUSE, ASK, KEPT.  `python -m tests.echo ETC` for test_serve."""
 from __future__ import annotations
 
 import asyncio
@@ -14,6 +14,8 @@ BIG_OCTETS = 3_000_000
 
 
 class Echo(serve.Session):
+    ended = []                                          # the wires that are gone
+
     def __init__(self, wire, worker):
         super().__init__(wire)
         self.worker = worker
@@ -42,11 +44,16 @@ class Echo(serve.Session):
                     self.wire.send(b"250 ok\r\n")
                 case [b"ASK"]:
                     self.worker.task(self.ask())
+                case [b"KEPT"]:
+                    self.wire.send(b"250 %d gone, %d octets kept\r\n" % (len(self.ended), sum(sys.getsizeof(wire._rest) for wire in self.ended)))
                 case [b"QUIT"]:
                     self.wire.send(b"221 bye\r\n")
                     self.wire.close()
                 case _:
                     self.wire.send(line + b"\r\n")
+
+    def lost(self):
+        self.ended.append(self.wire)
 
     def again(self):
         self.wire.send(b"250 again\r\n")

@@ -5,6 +5,7 @@ import base64
 import os
 import random
 import re
+import tracemalloc
 from pathlib import Path
 
 import pytest
@@ -375,3 +376,22 @@ def test_a_big_part_in_ranges_is_read_and_decoded_once(monkeypatch: pytest.Monke
         got += said[head.end():head.end() + int(head[1])]
     assert got == data and talk.say("a FETCH 1 BINARY.SIZE[1]")[0] == f"* 1 FETCH (BINARY.SIZE[1] {len(data)})"
     assert counts == {"read": 1, "pieces": 1}
+
+
+def test_a_long_answer_is_held_once_while_the_client_takes_it() -> None:
+    store = box()
+    store.folders["INBOX"].deliver(b"Subject: x\n\n" + b"0123456789012345678901234567890123456789\n" * 100_000)
+    (one,) = sessions(store, 1)
+    engine = one.session
+    assert engine is not None
+    tracemalloc.start()
+    try:
+        engine.feed(b"f FETCH 1 BODY.PEEK[]\r\n")
+        while isinstance(want := engine.work(), Job):
+            engine.done(want.run())
+        assert want is not None                         # it is not over: the client is to take what was said first
+        size = len(engine.take())
+        assert size > 4_000_000
+        assert tracemalloc.get_traced_memory()[0] < 1.5 * size          # the message, read in whole, and no copy of the answer
+    finally:
+        tracemalloc.stop()

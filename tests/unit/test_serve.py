@@ -100,6 +100,16 @@ def test_what_the_peer_takes_slowly_arrives_whole(daemon):
     assert ask(sock, b"hello") == b"hello\r\n"
 
 
+def test_what_a_peer_that_went_away_did_not_take_is_not_kept(daemon):
+    other, _ = daemon.connect()
+    with daemon.connect()[0] as sock:
+        sock.sendall(b"BIG\r\n")
+        assert sock.recv(10)
+    while (said := ask(other, b"KEPT")).startswith(b"250 0 gone"):
+        time.sleep(0.02)
+    assert said == b"250 1 gone, %d octets kept\r\n" % sys.getsizeof(bytearray())
+
+
 def test_who_does_not_read_is_not_heard(daemon):
     """Or a stranger who asks for ever and never reads fills the memory."""
     sock, _ = daemon.connect()

@@ -113,16 +113,23 @@ def _fetch(session: Session, view: View, positions: list[int], items: tuple[Fetc
             said.append(row)
             octets += len(row)
             if octets >= OUT_HIGH_OCTETS:
-                yield b"".join(said)
-                said.clear()
+                del row
+                yield _taken(said)
                 octets = 0
         yield None
-    yield b"".join(said)
+    yield _taken(said)
     if undecoded:
         return b"NO [UNKNOWN-CTE] A part says a Content-Transfer-Encoding that is not known here"
     if missing:
         return _GONE
     return b"OK Done"
+
+
+def _taken(said: list[bytes]) -> bytes:
+    """What was to be said, in one piece; it is not kept here while the client takes it."""
+    octets = b"".join(said)
+    said.clear()
+    return octets
 
 
 def _fetch_rows(view: View, positions: list[int], row: fetching.Row, describing: Any) -> Running:
