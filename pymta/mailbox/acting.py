@@ -79,10 +79,9 @@ def path_of(folder: Folder, base: bytes, place: Place) -> bytes:
     return b"%s/%s/%s%s" % (folder.directory, b"new" if place[0] else b"cur", base, place[1])
 
 
-def each(folder: Folder, messages: Sequence[Message], act: Callable[[Message], bool]) -> list[Message]:
+def each(folder: Folder, messages: Sequence[Message], act: Callable[[Message], bool], done: list[Message]) -> None:
     """act on messages; those for which it said False (renamed by somebody else just now) once more after another look.
-    The messages for which it said True."""
-    done: list[Message] = []
+    Those for which it said True are in done, also where an error ends it."""
     for _ in range(_TRIES):
         missed: list[Message] = []
         for number, message in enumerate(messages):
@@ -93,4 +92,3 @@ def each(folder: Folder, messages: Sequence[Message], act: Callable[[Message], b
             break
         folder.sync_locked()
         messages = [message for message in missed if not message.expunged]
-    return done

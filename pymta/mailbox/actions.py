@@ -1,7 +1,8 @@
 """actions: what sessions do to the messages of a folder: copy, move, expunge.  New messages: see storing; flags: see flags.
 
 Each takes the folder's mutex and Dovecot's lock, looks at the disk, acts, makes durable what must be, and tells the listeners.
-When something fails in the middle of a copy, what was made is taken away again; no UID of it was told.
+When something fails in the middle of a copy, what was made is taken away again; no UID of it was told.  What has gone when something
+fails in the middle of an expunge or a move has gone, and that is told.
 """
 from __future__ import annotations
 
@@ -129,13 +130,18 @@ def expunge(folder: Folder, uids: Iterable[int], by: object = None) -> list[int]
             return []
         limbo, changes = _limbo(folder), Changes(by=by)
         sizes = {message: message.size for message in messages} if maildirsize.is_kept(folder.root) else {}
-        with many(folder, len(messages)):
-            done = each(folder, messages, lambda message: rename(folder, message, None, b"%s/%s" % (limbo, message.name)))
-        durable.sync_dirs([limbo, *folder.scanner.paths.values()])
-        if sizes:
-            maildirsize.add(folder.root, -sum(sizes[message] for message in done), -len(done))
-        folder.contents.drop(done, changes)
-        folder.finish(changes)
+        done: list[Message] = []
+        try:
+            with many(folder, len(messages)):
+                each(folder, messages, lambda message: rename(folder, message, None, b"%s/%s" % (limbo, message.name)), done)
+        finally:
+            try:
+                durable.sync_dirs([limbo, *folder.scanner.paths.values()])
+                if sizes:
+                    maildirsize.add(folder.root, -sum(sizes[message] for message in done), -len(done))
+            finally:
+                folder.contents.drop(done, changes)
+                folder.finish(changes)
         compress_uidlist(folder)
         return sorted(message.uid for message in done)
 
@@ -175,11 +181,17 @@ def move(folder: Folder, uids: Iterable[int], target: Folder, by: object = None)
             made[message.uid] = (base, place)
             return True
 
-        with many(folder, len(messages)), many(target, len(messages)):
-            done = sorted(each(folder, messages, shift), key=lambda message: message.uid)
-        new = _moved(folder, target, [made[message.uid] for message in done], keys, Changes(by=by))
-        folder.contents.drop(done, changes)
-        folder.finish(changes)
+        done: list[Message] = []
+        try:
+            with many(folder, len(messages)), many(target, len(messages)):
+                each(folder, messages, shift, done)
+        finally:
+            done.sort(key=lambda message: message.uid)
+            try:
+                new = _moved(folder, target, [made[message.uid] for message in done], keys, Changes(by=by))
+            finally:
+                folder.contents.drop(done, changes)
+                folder.finish(changes)
         compress_uidlist(folder)
         return list(zip((message.uid for message in done), new))
 

@@ -33,8 +33,10 @@ def claim_recent(folder: Folder) -> list[int]:
                     folder.contents.place(message, place, changes)
                     return True
 
+                claimed: list[Message] = []
                 with many(folder, len(messages)):
-                    return sorted(message.uid for message in each(folder, messages, claim))
+                    each(folder, messages, claim, claimed)
+                return sorted(message.uid for message in claimed)
         except OSError as error:
             log.event("trouble", mailbox=folder.directory, why=f"new messages stay in new/: {error}")
             return []
@@ -71,14 +73,20 @@ def set_flags(folder: Folder, uids: Iterable[int], mode: str, flags: Iterable[st
             return True
 
         differ = [message for message in messages if wanted(info := message.place[1])[1] != info]
-        with many(folder, len(differ)):
-            each(folder, differ, change)
-        if spilled:
-            _spill(folder, spilled, mode, overflow)
-            touched = list({id(message): message for message in
-                            touched + [m for m in messages if m.flags != spilled.get(m.uid, m.flags)]}.values())
-        changes.flags = touched
-        folder.finish(changes)
+        try:
+            with many(folder, len(differ)):
+                each(folder, differ, change, [])
+            if spilled:
+                _spill(folder, spilled, mode, overflow)
+        except BaseException:
+            changes.by = None                           # what is done is told, also to who asked, and does not hear which it was
+            raise
+        finally:
+            if spilled:
+                touched = list({id(message): message for message in
+                                touched + [m for m in messages if m.flags != spilled.get(m.uid, m.flags)]}.values())
+            changes.flags = touched
+            folder.finish(changes)
         return touched
 
 
@@ -120,6 +128,7 @@ def _spill(folder: Folder, before: dict[int, frozenset[str]], mode: str, overflo
     """Keywords without a letter stand in the uidlist (key K)."""
     assert folder.uidlist.list is not None
     keys, changed = folder.uidlist.list.keys, False
+    as_before = dict(keys)
     for uid in before:
         now = overflow_of(keys.get(uid, b""))
         low = {keyword.lower() for keyword in overflow}
@@ -134,7 +143,12 @@ def _spill(folder: Folder, before: dict[int, frozenset[str]], mode: str, overflo
                 keys.pop(uid, None)
             changed = True
     if changed:
-        rewrite_uidlist(folder)
+        try:
+            rewrite_uidlist(folder)
+        except BaseException:
+            keys.clear()
+            keys.update(as_before)
+            raise
 
 
 def overflow_value(keywords: list[str]) -> bytes | None:

@@ -23,6 +23,7 @@ def replace(folder: Folder, uid: int, target: Folder, message: tuple[bytes, Iter
     try:
         actions.expunge(folder, [uid], by)
     except BaseException:
-        actions.expunge(target, new, by)
+        if folder.get(uid) is not None:                 # else it has gone before the error, and the new one is all there is
+            actions.expunge(target, new, by)
         raise
     return new[0]
