@@ -30,15 +30,15 @@ def store(request, tmp_path, monkeypatch):
 
 
 class Refusing:
-    """Of a kind of call, that number done and all from there on are refused."""
+    """Of a kind of call, about a path with this in it, those from number on are refused; no more than times."""
 
-    def __init__(self, kind: str, number: int, below: bytes = b"") -> None:
-        self.kind, self.left, self.below = kind, number, below
+    def __init__(self, kind: str, number: int, below: bytes = b"", times: int = 1000) -> None:
+        self.kind, self.left, self.below, self.times = kind, number, below, times
 
     def __call__(self, kind: str, *arguments: object) -> None:
         if kind == self.kind and any(self.below in os.fsencode(str(one)) for one in arguments) and "lock" not in str(arguments[0]):
             self.left -= 1
-            if self.left < 0:
+            if -self.times <= self.left < 0:
                 raise OSError(errno.EIO, "refused", arguments[0])
 
 
@@ -84,7 +84,7 @@ def test_what_went_before_the_error_is_gone_for_everybody(store: mailbox.MailSto
 @pytest.mark.parametrize(("kind", "left"), [("rename", b"0"), ("sync_dir", b"new")])
 def test_one_of_the_two_messages_of_a_replace_stays(store: mailbox.MailStore, kind: str, left: bytes) -> None:
     doer = session(store)
-    durable.tap = Refusing(kind, 0, b"limbo")
+    durable.tap = Refusing(kind, 0, b"limbo", times=1)
     said = doer.say("b REPLACE 1 INBOX {14+}\nSubject: new\n")
     durable.tap = None
     assert said[-1].startswith("b NO [UNAVAILABLE]")
