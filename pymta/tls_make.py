@@ -6,6 +6,7 @@ from the same parts.
 from __future__ import annotations
 
 import datetime
+import hashlib
 import ipaddress
 import os
 
@@ -65,6 +66,12 @@ def alternatives(names: list[str]) -> x509.SubjectAlternativeName:
         except ValueError:
             out.append(x509.DNSName(one))
     return x509.SubjectAlternativeName(out)
+
+
+def key_hash(pem: bytes) -> str:
+    """SHA-256 of the public key of the first certificate, hexadecimal: what a TLSA record 3 1 1 holds (RFC 6698 §2.1)."""
+    key = x509.load_pem_x509_certificate(pem).public_key()
+    return hashlib.sha256(key.public_bytes(serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)).hexdigest()
 
 
 def save(folder: str, name: str, key_name: str, cert: x509.Certificate, key: ec.EllipticCurvePrivateKey, chain: list[x509.Certificate]) -> None:

@@ -30,6 +30,12 @@ def look(case: Case) -> Iterator[Finding]:
                 yield from _place(case, place, each, closed, missing)
     for path in closed:
         yield Finding(SUBJECT, path, "what lies in it may not be looked at by this user", "run pymta-doctor as root", NOTE)
+    try:
+        layout.check_format(case.spool)
+    except layout.Newer as newer:
+        yield Finding(SUBJECT, case.spool, str(newer), "install the newer pymta again, or ask pymta(7) what it takes to go back")
+    except OSError:
+        pass                                            # told with the places
     yield from _mailboxes(case)
 
 
