@@ -14,7 +14,7 @@ BIG_OCTETS = 3_000_000
 
 
 class Echo(serve.Session):
-    ended = []                                          # the wires that are gone
+    gone = []                                           # wires
 
     def __init__(self, wire, worker):
         super().__init__(wire)
@@ -45,7 +45,7 @@ class Echo(serve.Session):
                 case [b"ASK"]:
                     self.worker.task(self.ask())
                 case [b"KEPT"]:
-                    self.wire.send(b"250 %d gone, %d octets kept\r\n" % (len(self.ended), sum(sys.getsizeof(wire._rest) for wire in self.ended)))
+                    self.wire.send(b"250 %d %d\r\n" % (len(self.gone), max(sys.getsizeof(wire._rest) for wire in [self.wire, *self.gone])))
                 case [b"QUIT"]:
                     self.wire.send(b"221 bye\r\n")
                     self.wire.close()
@@ -53,7 +53,7 @@ class Echo(serve.Session):
                     self.wire.send(line + b"\r\n")
 
     def lost(self):
-        self.ended.append(self.wire)
+        self.gone.append(self.wire)
 
     def again(self):
         self.wire.send(b"250 again\r\n")
