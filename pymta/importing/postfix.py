@@ -170,14 +170,6 @@ class _Reading:
             return target
         return target if self.origin in self.local else f"{target}@{self.origin}"
 
-    def alias(self, where: str, names: list[str], targets: list[str]) -> bool:
-        """The same alias under each of these names; what is wrong with it is told once."""
-        if not self.out.alias(where, names[0], targets, told=True):
-            return False
-        for name in names[1:]:
-            self.out.alias(where, name, self.out.aliases[names[0].lower()], told=True)
-        return True
-
     def local_aliases(self) -> None:
         if not self.given("alias_maps") and not self.source.has("/etc/aliases"):
             return
@@ -192,7 +184,7 @@ class _Reading:
             targets = [self.qualified(target) for target in aliasfile.targets(entry.value)]
             # a bare name holds in every domain here, in local ones alone there
             names = [f"{_quoted(entry.key)}@{domain}" for domain in self.local] if self.virtual and self.local else [_quoted(entry.key)]
-            if self.alias(entry.where, names, targets):
+            if out.alias_each(entry.where, names, targets):
                 out.same(entry.where, f"{entry.key}: {entry.value}", f"aliases: {', '.join(names)}")
             for target in targets:
                 if target.lower().startswith(":include:"):
@@ -211,7 +203,7 @@ class _Reading:
                 if key.lower() in self.virtual or "." in key and not targets:
                     continue                                # the mark of a virtual alias domain
                 names = [f"{key}@{one}" for one in dict.fromkeys([self.origin, *self.local])] if self.virtual else [key]
-                if self.alias(entry.where, names, targets):
+                if out.alias_each(entry.where, names, targets):
                     out.same(entry.where, f"{key} {entry.value}", f"aliases: {', '.join(names)}")
             elif not local and any(target.startswith("@") for target in targets):
                 out.unsupported(entry.where, f"{key} {entry.value}", f"gave every name in {domain} the same name in another domain; "
@@ -301,7 +293,7 @@ class _Reading:
             names = [f"{name}@{domain}" for domain in self.local] if self.virtual else [name]
             if names[0].lower() in out.aliases:
                 out.different(f"{path}:1", name, "an alias has this name already; write into it what the .forward says")
-            elif self.alias(f"{path}:1", names, targets):
+            elif out.alias_each(f"{path}:1", names, targets):
                 out.different(f"{path}:1", ", ".join(target for _, target in found), f"now the alias {names[0]}, which the admin changes, not {name}")
 
     # ---- mail for elsewhere -------------------------------------------------------------------------------------------

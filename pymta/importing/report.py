@@ -110,6 +110,14 @@ class Import:
             self.same(where, f"{name}: {', '.join(good)}", "aliases")
         return True
 
+    def alias_each(self, where: str, names: list[str], targets: list[str]) -> bool:
+        """The same alias under each of these names; what is wrong with it is told once, and no row made of what is right."""
+        if not self.alias(where, names[0], targets, told=True):
+            return False
+        for name in names[1:]:
+            self.alias(where, name, self.aliases[names[0].lower()], told=True)
+        return True
+
     def user(self, where: str, name: str, uid: str = "", gid: str = "", home: str = "", quota: str = "", *, told: bool = False) -> bool:
         """A line of users."""
         line = ":".join([name, uid, gid, home]).rstrip(":") + (f":quota={quota}" if quota else "")

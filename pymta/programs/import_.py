@@ -18,7 +18,7 @@ from dataclasses import asdict
 
 from pymta import check, durable, etcfiles, hostname, log, settings
 from pymta.auth import ACCOUNT
-from pymta.importing import dovecot, merge, postfix
+from pymta.importing import dovecot, merge, postfix, qmail
 from pymta.importing.report import DIFFERENT, SAME, UNSUPPORTED, Import
 from pymta.importing.source import Source
 
@@ -28,7 +28,7 @@ NEXT_SHOWN = 40
 MODES = {"passwords": (0o640, ACCOUNT)}
 
 
-READERS = {"postfix": postfix, "dovecot": dovecot}
+READERS = {"postfix": postfix, "qmail": qmail, "dovecot": dovecot}
 
 
 def main(argv: list[str] | None = None) -> int:
