@@ -147,7 +147,7 @@ def test_a_socket_for_each_port_that_is_listened_on_by_default():
     by_name = {"smtp": "smtp.listen", "submission": "smtp.submission", "submissions": "smtp.submissions", "imap": "imap.listen",
                "imaps": "imap.listen_tls", "pop3": "pop3.listen", "pop3s": "pop3.listen_tls"}
     found = {name.removeprefix("pymta-").removesuffix(".socket") for name in os.listdir(os.path.join(ROOT, "systemd")) if name.endswith(".socket")}
-    assert found == {*by_name, "lmtp"}                  # that one is for who enables it
+    assert found == {*by_name, "lmtp"}
     assert unit("pymta-lmtp.socket")["FileDescriptorName"] == ["lmtp"] and unit("pymta-lmtp.socket")["SocketMode"] == ["0660"]
     assert unit("pymta-lmtp.socket")["WantedBy"] == ["sockets.target"]
     for name, setting in by_name.items():

@@ -69,7 +69,7 @@ def wait(check, what, seconds: float = 20):
 
 
 def journal(host: Machine) -> str:
-    return host.run("journalctl", "--no-pager", "-n", "60", "-o", "cat").stdout
+    return host.run("journalctl", "--no-pager", "-n", "80", "-o", "cat").stdout
 
 
 def client(host: Machine, script: str, **options):
@@ -141,6 +141,13 @@ def test_a_reload_takes_a_right_configuration_and_keeps_the_old_one_before_a_wro
     arrives(host, "ann", "with a wrong line")
     assert {name: pid_of(host, name) for name in DAEMONS} == before
     host.sh("sed -i '/soon/d' /etc/pymta/pymta.conf")
+
+
+def test_another_mail_server_of_this_host_hands_over_by_lmtp(host):
+    client(host, "smtp = smtplib.LMTP('/run/pymta/lmtp')\n"
+                 "smtp.sendmail('someone@elsewhere.test', ['ann@localhost'], 'Subject: by LMTP\\r\\n\\r\\ntext\\r\\n')")
+    arrives(host, "ann", "by LMTP")
+    assert host.sh("stat -c '%G %a' /run/pymta/lmtp").split() == ["pymta-smtpd", "660"]
 
 
 # ---- rights -----------------------------------------------------------------------------------------------------------
@@ -244,6 +251,7 @@ def test_an_upgrade_with_mail_in_the_queue(host):
     arrives(host, "ann", "over the upgrade")
     assert "far.test" in host.run("pymta-mailq").stdout
     assert "local.domains = mail.example.org, other.test" in host.sh("cat /etc/pymta/pymta.conf")
+    assert host.run("systemctl", "is-active", "pymta-smtpd", check=False).stdout == "active\n", journal(host)
     client(host, "send('ann@localhost', 'after the upgrade')")
     arrives(host, "ann", "after the upgrade")
 
@@ -255,6 +263,10 @@ def test_an_older_version_refuses_the_spool_and_the_newer_one_finds_it_as_it_was
     host.sh("echo 1 > /var/spool/pymta/state/format; systemctl restart pymta-qrun")
     client(host, "send('ann@localhost', 'with the right version')")
     arrives(host, "ann", "with the right version")
+
+
+def test_no_stop_was_taken_for_trouble(host):
+    assert "started again" not in host.sh("journalctl --no-pager -o cat | grep -v 'status=-9' || true")
 
 
 def test_it_can_be_disabled_and_removed(host):
