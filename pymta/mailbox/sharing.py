@@ -8,19 +8,19 @@ import os
 import stat
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
 
 from lockfile import LockTimeout
 
 from pymta import clock, durable, log
 from pymta.accounts import Accounts, Mailbox, Trouble
 from pymta.formats import shares
+from pymta.formats.acl import Entry
 from pymta.locks import DotLock
 from pymta.mailbox import rights
-from pymta.mailbox.store import MailStore
 from pymta.settings import Settings
 
-_AGAIN_S = 60.0                                         # before everybody is looked at again, where the file cannot be written
+_AGAIN_S = 60.0                                         # before everybody is looked at again, where the list cannot be written
+_WAIT_S = 1.0                                           # how long a LIST waits for the list to be made
 
 
 class Sharing:
@@ -30,8 +30,12 @@ class Sharing:
         self._accounts = accounts or Accounts(settings)
         self._path = os.path.join(settings["local.virtual_home"], shares.NAME)
         self._lock = threading.Lock()
-        self._failed_at = 0.0
-        self._known: tuple[object, dict[str, list[str]]] = (None, {})
+        self._stamp: object = None                      # of the list that was read last,
+        self._known: shares.Shares = {}                 # what it says,
+        self._whole = False                             # and whether everybody is in it
+        self._found: shares.Shares = {}                 # what is known besides
+        self._making: threading.Thread | None = None
+        self._wait_until = self._not_before = 0.0       # clock.tick()
         self.users: bool = settings["imap.share_users"] and self._is_virtual()
         self.shared = self._usable(settings["imap.shared"])
 
@@ -63,78 +67,114 @@ class Sharing:
         return box if box and box.uid == os.geteuid() else None
 
     # ---- who shares with whom -------------------------------------------------------------------------------------------
+    @property
+    def directory(self) -> bytes:
+        """Where the list lies."""
+        return os.fsencode(os.path.dirname(self._path))
+
     def owners(self, address: str) -> list[str]:
-        """Addresses of those who may share something with this user."""
+        """Addresses of those who may share something with this user.  Where the list is being made, those found so far."""
         if not self.users:
             return []
-        by = self._read()
-        found = [owner for identifier in ("anyone", "authenticated", f"user={address}") for owner in by.get(identifier, ())]
-        return sorted({owner for owner in found if owner != address})
+        if not self._read():
+            self._make_soon()
+        identifiers = ("anyone", "authenticated", f"user={address}")
+        found = {owner for by in (self._known, self._found) for identifier in identifiers for owner in list(by.get(identifier, ()))}
+        return sorted(found - {address})
 
     def note(self, owner: str, identifier: str) -> None:
-        """This owner shares something with this identifier."""
-        if not self.users or owner in self._read().get(identifier, ()):
+        """This owner is about to share something with this identifier."""
+        if not self.users or self._read() and owner in self._known.get(identifier, ()):
             return
+        shares.add(self._found, owner, identifier)
         try:
-            with self._held():
-                durable.append(self._path, shares.line(owner, identifier))
+            self._merge({identifier: [owner]}, whole=False)
         except OSError as error:
             self._trouble(error)
 
-    def _read(self) -> dict[str, list[str]]:
+    def _read(self) -> bool:
+        """Take in the list as it is now; whether everybody is in it."""
         with self._lock:
-            for _ in range(2):
-                try:
-                    status = os.stat(self._path)
-                    stamp = status.st_ino, status.st_mtime_ns, status.st_size
-                    if stamp != self._known[0]:
-                        with open(self._path, "rb") as file:
-                            found = shares.decode(file.read())
-                        if found is None:
-                            raise FileNotFoundError
-                        self._known = stamp, found
-                    return self._known[1]
-                except FileNotFoundError:
-                    if abs(clock.now() - self._failed_at) < _AGAIN_S or not self._make():
-                        break
-                except OSError as error:
-                    self._trouble(error)
-                    break
-            return self._known[1]
+            try:
+                status = os.stat(self._path)
+                stamp = status.st_ino, status.st_mtime_ns, status.st_size
+                if stamp != self._stamp:
+                    with open(self._path, "rb") as file:
+                        self._whole, self._known = shares.decode(file.read())
+                    self._stamp = stamp
+            except FileNotFoundError:
+                self._whole, self._stamp = False, None
+            except OSError as error:
+                self._trouble(error)
+            return self._whole
 
-    def _make(self) -> bool:
-        """The file anew, from every dovecot-acl there is.  False where it cannot be written: what was found is known all the same."""
-        found: dict[str, list[str]] = {}
-        for box in self._accounts.users():
-            if box.uid != os.geteuid() or not os.path.isdir(os.path.join(box.maildir, "cur")):
-                continue
-            store = MailStore(box.maildir)
-            for name in store.list():
-                for entry in rights.read(store.directory(name)) or ():
-                    if entry.rights and not entry.negative and box.address not in found.setdefault(entry.identifier, []):
-                        found[entry.identifier].append(box.address)
-        self._known = self._known[0], found
-        try:
-            with self._held():
-                durable.replace(self._path, shares.HEAD + b"".join(
-                    shares.line(owner, identifier) for identifier, owners in found.items() for owner in owners), 0o600)
-        except OSError as error:
-            self._trouble(error)
-            self._failed_at = clock.now()
-            return False
-        return True
-
-    @contextmanager
-    def _held(self) -> Iterator[None]:
+    def _merge(self, more: shares.Shares, *, whole: bool) -> None:
+        """Add to the list; whole: now everybody is in it.  Raises OSError, TimeoutError."""
         lock = DotLock(self._path)
         try:
             lock.acquire(10)
         except LockTimeout as error:
             raise TimeoutError(str(error)) from None
         try:
-            yield
+            try:
+                with open(self._path, "rb") as file:
+                    was_whole, now = shares.decode(file.read())
+            except FileNotFoundError:
+                was_whole, now = False, {}
+            for identifier, owners in more.items():
+                for owner in owners:
+                    shares.add(now, owner, identifier)
+            durable.replace(self._path, shares.encode(now, whole=whole or was_whole), 0o600)
         finally:
             lock.release()
 
+    def _make_soon(self) -> None:
+        """Have everybody looked at, in a thread of its own; whoever comes in its first second waits until that is over."""
+        with self._lock:
+            if self._making is None and clock.tick() >= self._not_before:
+                self._making, self._wait_until = threading.Thread(target=self._make, name="shares", daemon=True), clock.tick() + _WAIT_S
+                self._making.start()
+            making = self._making
+        if making:
+            making.join(max(0.0, self._wait_until - clock.tick()))
+            self._read()
+
+    def _make(self) -> None:
+        try:
+            for act in (self._begin, self._look_at_all, self._end):
+                try:
+                    act()
+                except OSError as error:                # what has been found is known all the same
+                    self._trouble(error)
+                    self._not_before = clock.tick() + _AGAIN_S
+        except Exception as error:
+            log.bug("the list of who shares", error)
+            self._not_before = clock.tick() + _AGAIN_S
+        self._making = None
+
+    def _begin(self) -> None:
+        self._merge({}, whole=False)                    # who gives rights from here on finds a list to add to
+
+    def _look_at_all(self) -> None:
+        for box in self._accounts.users():
+            if box.uid == os.geteuid():
+                for entry in _entries(box.maildir):
+                    if entry.rights and not entry.negative:
+                        shares.add(self._found, box.address, entry.identifier)
+
+    def _end(self) -> None:
+        self._merge({identifier: list(owners) for identifier, owners in list(self._found.items())}, whole=True)
+
     def _trouble(self, error: OSError) -> None:
         log.event("trouble", file=self._path, why=error.strerror or str(error))
+
+
+def _entries(directory: str) -> Iterator[Entry]:
+    """Those of all mailboxes of a Maildir."""
+    root = os.fsencode(directory)
+    try:
+        names = os.listdir(root)
+    except OSError:
+        return
+    for name in (b"", *(name for name in names if name[:1] == b"." and name[:2] != b"..")):
+        yield from rights.read(os.path.join(root, name)) or ()

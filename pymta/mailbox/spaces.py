@@ -252,14 +252,14 @@ class Spaces(MailStore):
                 return acl.without(data, identifier, negative)
             after = letters if not sign else (now or "") + letters if sign == "+" else "".join(set(now or "") - set(letters))
             return acl.with_entry(data, Entry(identifier, negative, acl.in_order(after)))
+        if letters and sign != "-" and not negative and (place is None or place.owner):
+            self.sharing.note(place.owner if place else self.user, identifier)
         try:
             rights.change(directory, changed)
         except ValueError as error:
             raise NameRefused(f"dovecot-acl: {error}") from None
         except FileNotFoundError:
             raise NoSuchMailbox(name) from None
-        if letters and sign != "-" and not negative and (place is None or place.owner):
-            self.sharing.note(place.owner if place else self.user, identifier)
 
     def _administered(self, name: str) -> tuple[Place | None, bytes]:
         place = self._need(name, "a")

@@ -21,7 +21,7 @@ from pymta.mailbox import changelog, mending, opened, restoring, tidying
 from pymta.mailbox import folder as folder_module
 from pymta.upkeep import adopt, check, leave
 from pymta.upkeep.looked import mailboxes
-from tests.crash import test_changelog, test_store
+from tests.crash import test_changelog, test_rights, test_store
 from tests.crash.test_store import REACHED, Box, View, quick, record, text, violations  # noqa: F401
 from tests.running import ROOT
 
@@ -416,7 +416,7 @@ def test_every_cut_of_leaving(tmp_path):
 
 # ---- the list ---------------------------------------------------------------------------------------------------------
 _STORE = ("mailbox", "index", "upkeep")
-_FORMATS = ("changes", "courier", "index", "keywords", "maildir", "maildirsize", "metadata", "searchtext", "subscriptions", "uidlist", "uidvalidity")
+_FORMATS = ("acl", "changes", "courier", "index", "keywords", "maildir", "maildirsize", "metadata", "searchtext", "shares", "subscriptions", "uidlist", "uidvalidity")
 # (module, function, what of durable): why no scenario reaches it
 ELSEWHERE = {
     ("mailbox/storing.py", "undo", "unlink_if_there"): "after an error: nothing of it was told; tests/unit/test_refused_calls",
@@ -453,7 +453,8 @@ def test_every_write_of_the_store_is_cut_somewhere(tmp_path, monkeypatch):
     monkeypatch.setattr(searching, "KEEP_FROM", 1)
     monkeypatch.setattr(tidying, "LIMBO_KEEP_S", -1.0)
     for number, (scenario, box_type) in enumerate([*((one, Box) for one in test_store.SCENARIOS), *((one, Every) for one in SCENARIOS),
-                                                   (indexed, Every), (over, Couriers), (back, Every)]):
+                                                   (indexed, Every), (over, Couriers), (back, Every),
+                                                   (test_rights.given_and_taken, test_rights.Sharer)]):
         directory = tmp_path / str(number)
         directory.mkdir()
         record(scenario, directory, box_type)

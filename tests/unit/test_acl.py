@@ -65,6 +65,8 @@ def test_what_somebody_may(text: bytes, may: str) -> None:
 
 
 def test_shares() -> None:
-    data = shares.HEAD + shares.line("ann@a.example", "anyone") + shares.line("ann@a.example", "user=b@a.example") + b"torn"
-    assert shares.decode(data) == {"anyone": ["ann@a.example"], "user=b@a.example": ["ann@a.example"]}
-    assert shares.decode(b"") is None
+    found: shares.Shares = {"anyone": ["ann@a.example", "b@a.example"], "user=b@a.example": ["ann@a.example"]}
+    for whole in (True, False):
+        assert shares.decode(shares.encode(found, whole=whole)) == (whole, found)
+    assert shares.decode(b"1\nann@a.example anyone\nnonsense\nb@a.example any") == (True, {"anyone": ["ann@a.example"]})
+    assert shares.decode(b"") == (False, {})
