@@ -18,7 +18,7 @@ from dataclasses import asdict
 
 from pymta import check, durable, etcfiles, hostname, log, settings
 from pymta.auth import ACCOUNT
-from pymta.importing import dovecot, merge, postfix, qmail
+from pymta.importing import dovecot, exim, merge, postfix, qmail
 from pymta.importing.report import DIFFERENT, SAME, UNSUPPORTED, Import
 from pymta.importing.source import Source
 
@@ -28,7 +28,7 @@ NEXT_SHOWN = 40
 MODES = {"passwords": (0o640, ACCOUNT)}
 
 
-READERS = {"postfix": postfix, "qmail": qmail, "dovecot": dovecot}
+READERS = {"postfix": postfix, "qmail": qmail, "exim": exim, "dovecot": dovecot}
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -58,7 +58,7 @@ def _arguments() -> argparse.ArgumentParser:
     parser.add_argument("--from", dest="directory", metavar="DIR", help="where it lies (" + "; ".join(
         f"{name}: {', '.join(reader.PLACES)}" for name, reader in READERS.items()) + ")")
     parser.add_argument("--root", metavar="DIR", default="/", help="the root of the system it belongs to: all its paths are below it")
-    parser.add_argument("--output", metavar="FILE", help="what its own program says of it (postconf -n, doveconf -n), read instead of the main file; - is standard input")
+    parser.add_argument("--output", metavar="FILE", help="what its own program says of it (postconf -n, exim -bP config, doveconf -n), read instead of the main file; - is standard input")
     parser.add_argument("--etc", metavar="DIR", default=settings.DEFAULT_ETC, help=f"where our files are ({settings.DEFAULT_ETC})")
     parser.add_argument("--write", action="store_true", help="write; without it, only show")
     parser.add_argument("--json", action="store_true", help="one object: rows, files, kept, check, next")
