@@ -10,7 +10,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from pymta import clock, imap_without, outcome, tls_check, tls_files
+from pymta import clock, imap_without, outcome
+from pymta.tls import check as tls_check, files as tls_files
 from pymta.accounts import Accounts, Trouble
 from pymta.formats import aliases as formats_aliases
 from pymta.formats import passwords, relay_recipients, senders, transports, users

@@ -23,7 +23,7 @@ from pathlib import Path
 
 import pytest
 
-from pymta import hashes
+from pymta.login import hashes
 from pymta.formats import passwords
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -20,7 +20,8 @@ import time
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 sys.path.insert(0, ROOT)
 
-from pymta import hashes, layout                                                            # noqa: E402
+from pymta import layout                                                            # noqa: E402
+from pymta.login import hashes
 
 DAEMONS = ("pymta-qrun", "pymta-local", "pymta-remote", "pymta-smtpd", "pymta-imapd", "pymta-pop3d")
 USERS = {"ann": 21001, "ben": 21002}                   # users of the system

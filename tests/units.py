@@ -16,7 +16,8 @@ import sys
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 sys.path.insert(0, ROOT)
 
-from pymta import settings, tls_files                                                       # noqa: E402
+from pymta import settings                                                       # noqa: E402
+from pymta.tls import files as tls_files
 from tests import realuids                                                                  # noqa: E402
 
 

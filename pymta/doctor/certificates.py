@@ -3,7 +3,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from pymta import tls_check, tls_files
+from pymta.tls import check as tls_check, files as tls_files
 from pymta.doctor.finding import FAULT, NOTE, WARNING, Case, Finding
 
 SUBJECT = "certificates"

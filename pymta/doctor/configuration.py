@@ -3,7 +3,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from pymta import check, tls_files
+from pymta import check
+from pymta.tls import files as tls_files
 from pymta.doctor.finding import FAULT, NOTE, WARNING, Case, Finding
 
 SUBJECT = "configuration"

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from pymta.doctor import systemd
 from pymta.doctor.finding import NOTE, Case, Finding, unseen
-from pymta.pidfile import PidFile, is_program
+from pymta.daemon.pidfile import PidFile, is_program
 
 SUBJECT = "daemons"
 NAMES = ("pymta-smtpd", "pymta-qrun", "pymta-local", "pymta-remote", "pymta-imapd", "pymta-pop3d")

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
-from pymta import tls_check
+from pymta.tls import check as tls_check
 from pymta.doctor import systemd
 from pymta.doctor.finding import NOTE, WARNING, Case, Finding
 from pymta.settings import Settings

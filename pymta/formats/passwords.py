@@ -4,12 +4,12 @@
     line    = [entry / "#" comment]
     entry   = name ":" hash *(":" other)      ; as in Dovecot's passwd-file; other is kept and not read
     name    = address / user                  ; the full address, or a user of this system by bare name; case does not count
-    hash    = ["{" scheme "}"] value          ; hashes.py lists what can be checked; a value that begins with ! or * is locked
+    hash    = ["{" scheme "}"] value          ; login/hashes.py lists what can be checked; a value that begins with ! or * is locked
 
     # made by pymta-passwd
     alice@example.test:$argon2id$v=19$m=19456,t=2,p=1$c2FsdHNhbHQ$d29yZHdvcmQ...
 
-Writers: pymta-passwd and the admin's editor; replaced whole.  Readers: the password children of the daemons (auth.py), which
+Writers: pymta-passwd and the admin's editor; replaced whole.  Readers: the password children of the daemons (login/auth.py), which
 look at the file's date at each login, so an edit is in force at once.  A line that cannot be read is reported with its
 number and counts for nothing; of two lines with one name the first holds.
 If lost: nobody can log in until the passwords are set again.  No mail is lost.
@@ -18,7 +18,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from pymta import hashes
+from pymta.login import hashes
 
 NAME_MAX_CHARS = 320
 

@@ -14,7 +14,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from pymta import hashes, settings
+from pymta import settings
+from pymta.login import hashes
 from pymta.formats import aliases as formats_aliases
 from pymta.formats import passwords as formats_passwords
 from pymta.formats import relay_recipients as formats_relay

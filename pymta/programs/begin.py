@@ -11,7 +11,8 @@ import argparse
 import os
 import sys
 
-from pymta import durable, hostname, log, settings, tls_files
+from pymta import durable, hostname, log, settings
+from pymta.tls import files as tls_files
 
 EX_CANTCREAT = 73
 

@@ -20,7 +20,7 @@ import tempfile
 import time
 
 from pymta import settings
-from pymta.pidfile import PidFile
+from pymta.daemon.pidfile import PidFile
 
 EX_NOT_RUNNING, EX_UNAVAILABLE = 3, 69
 DAEMONS = ("qrun", "local", "remote", "smtpd", "imapd", "pop3d")       # in the order in which they start: who takes mail last

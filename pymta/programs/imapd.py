@@ -1,7 +1,7 @@
 """pymta-imapd: show users their mail by IMAP.                                                   pymta-imapd(8)
 
 A worker holds the sockets and TLS and speaks until it is known who is there (proto/imap/login).  Then the session goes on,
-in a process of the mailbox's uid (sessions.py), or on the same wire where everything has one uid (imapd_session.py).
+in a process of the mailbox's uid (serve/sessions.py), or on the same wire where everything has one uid (imapd_session.py).
 """
 from __future__ import annotations
 
@@ -10,12 +10,15 @@ import ipaddress
 import os
 from collections.abc import Callable
 
-from pymta import auth, background, imap_without, log, serve, sessions, settings, trace
+from pymta import imap_without, log, serve, settings, trace
+from pymta.daemon import background
+from pymta.login import auth
+from pymta.serve import sessions
 from pymta.accounts import Mailbox
 from pymta.programs.imapd_session import MailSession, Shared
 from pymta.proto.imap.login import Asked, Close, LoginEngine, StartTls
 from pymta.proto.mask import Imap
-from pymta.wire import Session, Wire
+from pymta.serve.wire import Session, Wire
 
 ACCOUNT = "pymta-login"
 LOGIN_S = 120.0                                         # to say who one is

@@ -9,7 +9,8 @@ import errno
 import os
 from concurrent.futures import ThreadPoolExecutor
 
-from pymta import clock, imap_without, log, mailbox, serve, sessions, trace
+from pymta import clock, imap_without, log, mailbox, serve, trace
+from pymta.serve import sessions
 from pymta.accounts import Mailbox
 from pymta.formats import changes
 from pymta.mailbox import tidying
@@ -19,7 +20,7 @@ from pymta.mailbox.spaces import Spaces
 from pymta.proto.imap import session as imap
 from pymta.proto.imap.framing import Limits
 from pymta.proto.mask import Imap
-from pymta.wire import Session, Wire
+from pymta.serve.wire import Session, Wire
 
 _THREADS = 8
 _COMMAND_OCTETS = 1 << 20

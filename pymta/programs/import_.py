@@ -17,7 +17,7 @@ from collections.abc import Callable
 from dataclasses import asdict
 
 from pymta import check, durable, etcfiles, hostname, log, settings
-from pymta.auth import ACCOUNT
+from pymta.login.auth import ACCOUNT
 from pymta.importing import dovecot, exim, merge, postfix, qmail
 from pymta.importing.report import DIFFERENT, SAME, UNSUPPORTED, Import
 from pymta.importing.source import Source

@@ -3,9 +3,10 @@ from __future__ import annotations
 
 import os
 
-from pymta import log, reload
+from pymta import log
+from pymta.daemon import reload
 from pymta.accounts import Accounts
-from pymta.notify import notify
+from pymta.daemon.notify import notify
 from pymta.queue.begin import begin
 from pymta.queue.local import TODO, Local
 from pymta.queue.loop import Loop

@@ -7,9 +7,10 @@ import json
 import os
 import sys
 
-from pymta import etcfiles, hashes, settings
+from pymta import etcfiles, settings
+from pymta.login import hashes
 from pymta.accounts import Accounts, Mailbox, Trouble
-from pymta.auth import ACCOUNT
+from pymta.login.auth import ACCOUNT
 from pymta.formats import passwords, users
 
 NAME = "pymta-passwd"
@@ -184,7 +185,7 @@ class Passwd:
         return (name if "@" in name else f"{name}@{self.accounts.default_domain}"), False
 
     def _names(self, name: str) -> list[str]:
-        """The names under which a user may stand in passwords, as login.py looks for them."""
+        """The names under which a user may stand in passwords, as login/checker.py looks for them."""
         address, _ = self._who(name)
         names = [name, address]
         bare = address.partition("@")[0]

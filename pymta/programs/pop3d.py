@@ -7,7 +7,10 @@ import ipaddress
 import os
 from collections.abc import Callable
 
-from pymta import auth, background, clock, log, serve, sessions, settings, trace
+from pymta import clock, log, serve, settings, trace
+from pymta.daemon import background
+from pymta.login import auth
+from pymta.serve import sessions
 from pymta.accounts import Mailbox
 from pymta.drop import Drop, Gone, InUse, open_drop
 from pymta.formats import changes
@@ -15,7 +18,7 @@ from pymta.mailbox import Doer, tidying
 from pymta.message.surrogate import surrogate
 from pymta.proto import pop3
 from pymta.proto.mask import Pop3
-from pymta.wire import Session, Wire
+from pymta.serve.wire import Session, Wire
 
 ACCOUNT = "pymta-login"
 _LOGIN_S = 120.0                                        # to say who one is

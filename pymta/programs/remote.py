@@ -6,7 +6,8 @@ import os
 import signal
 from collections import deque
 
-from pymta import log, notify, reload
+from pymta import log
+from pymta.daemon import notify, reload
 from pymta.formats import report
 from pymta.formats.transports import Transports
 from pymta.queue.begin import begin

@@ -13,7 +13,8 @@ import socket
 import sys
 import time
 
-from pymta import clock, durable, listening, privs, settings
+from pymta import clock, durable, privs, settings
+from pymta.serve import listening
 from pymta.sandbox import identity, tree
 from pymta.sandbox.options import LISTENERS, Options, parse
 

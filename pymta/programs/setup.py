@@ -18,7 +18,8 @@ import os
 import sys
 from dataclasses import asdict, replace
 
-from pymta import clock, etcfiles, hashes, log, privs, settings, zone
+from pymta import clock, etcfiles, log, privs, settings, zone
+from pymta.login import hashes
 from pymta.programs import passwd
 from pymta.setup import asking, host, plan, telling
 from pymta.setup.asking import Wanted, Wrong
@@ -235,7 +236,7 @@ def _write(given: argparse.Namespace, made: Plan, password: str | None) -> None:
         host.make_places(made.future)
     folder = telling.certificate(made.future, given.self_signed).make
     if folder:
-        from pymta import tls_make
+        from pymta.tls import make as tls_make
         os.makedirs(folder, 0o755, exist_ok=True)
         tls_make.self_signed(folder, _names(made))
     if password is not None:

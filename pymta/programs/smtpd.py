@@ -9,8 +9,11 @@ import os
 from collections.abc import Callable
 from functools import lru_cache
 
-from pymta import auth, background, clock, layout, limits, log, outcome, policy, rates, serve, settings
-from pymta.gate import Gate
+from pymta import clock, layout, log, outcome, serve, settings
+from pymta.daemon import background
+from pymta.login import auth
+from pymta.policy import limits, rates, rules as policy
+from pymta.policy.gate import Gate
 from pymta.programs.smtpd_office import INTAKE, Office, among
 from pymta.programs.smtpd_session import NAME, Session
 from pymta.queue import committer, intake

@@ -7,9 +7,11 @@ from dataclasses import replace
 from functools import lru_cache
 from ipaddress import ip_address
 
-from pymta import auth, clock, limits, log, outcome, policy, serve, settings, submission
+from pymta import clock, log, outcome, serve, settings
+from pymta.login import auth
+from pymta.policy import limits, rules as policy, submission
 from pymta.formats.queuefile import Envelope
-from pymta.gate import Gate
+from pymta.policy.gate import Gate
 from pymta.outcome import Outcome
 from pymta.proto import smtp_events as smtp
 from pymta.queue import committer, full, intake

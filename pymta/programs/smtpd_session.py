@@ -11,7 +11,9 @@ import asyncio
 import socket
 import time
 
-from pymta import accounts, auth, clock, limits, log, outcome, policy, serve
+from pymta import accounts, clock, log, outcome, serve
+from pymta.login import auth
+from pymta.policy import limits, rules as policy
 from pymta.formats.queuefile import Envelope, Recipient
 from pymta.message import header, received
 from pymta.message.received import LongHeader

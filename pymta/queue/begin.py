@@ -4,8 +4,9 @@ from __future__ import annotations
 import argparse
 import os
 
-from pymta import background, layout, locks, log, privs, settings
-from pymta.trim import trim
+from pymta import layout, locks, log, privs, settings
+from pymta.daemon import background
+from pymta.daemon.trim import trim
 
 
 def begin(name: str, sentence: str, argv: list[str] | None, *, account: str, umask: int) -> tuple[settings.Settings, locks.Instance]:

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING
 
 from pymta import clock, durable
 from pymta.formats import queuefile
-from pymta.line import Line
+from pymta.serve.line import Line
 from pymta.queue import intake
 from pymta.settings import Settings
 

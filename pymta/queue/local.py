@@ -20,7 +20,8 @@ import errno
 import os
 from collections.abc import Callable, Iterable, Iterator
 
-from pymta import accounts, clock, durable, log, notify, outcome
+from pymta import accounts, clock, durable, log, outcome
+from pymta.daemon import notify
 from pymta.formats import maildirsize, queuefile, report
 from pymta.formats.queuefile import LOCAL, Envelope
 from pymta.outcome import Outcome

@@ -10,7 +10,8 @@ import select
 import signal
 from collections.abc import Callable, Iterable
 
-from pymta import clock, notify, reload, watch
+from pymta import clock, watch
+from pymta.daemon import notify, reload
 from pymta.settings import Settings
 
 LOOK_S = 60.0

@@ -15,7 +15,8 @@ import time
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 
-from pymta import clock, durable, log, notify, outcome
+from pymta import clock, durable, log, outcome
+from pymta.daemon import notify
 from pymta.formats import queuefile, report
 from pymta.formats.queuefile import REMOTE, Record
 from pymta.message import header

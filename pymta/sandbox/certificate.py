@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
-from pymta.tls_make import Pair, alternatives, builder, name, new_key, save, usage
+from pymta.tls.make import Pair, alternatives, builder, name, new_key, save, usage
 
 _CA_DAYS, _DAYS, _SPARE_DAYS = 3650, 397, 30           # clients refuse certificates that live for more than 398 days
 

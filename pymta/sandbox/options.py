@@ -10,7 +10,8 @@ import os
 from dataclasses import dataclass, field
 from typing import Any, NoReturn
 
-from pymta import hashes, settings
+from pymta import settings
+from pymta.login import hashes
 from pymta.formats import users
 
 EX_USAGE = 64

@@ -14,7 +14,8 @@ import os
 import sys
 from concurrent.futures import ThreadPoolExecutor
 
-from pymta import durable, hashes, layout, mailbox
+from pymta import durable, layout, mailbox
+from pymta.login import hashes
 from pymta.formats import passwords, users
 from pymta.mailbox import tidying
 from pymta.sandbox import certificate

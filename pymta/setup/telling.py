@@ -8,7 +8,8 @@ from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
-from pymta import tls_check, tls_files, zone
+from pymta import zone
+from pymta.tls import check as tls_check, files as tls_files
 from pymta.doctor import listeners, names
 from pymta.settings import Settings
 
@@ -83,7 +84,7 @@ def records(settings: Settings, known: Iterable[str], tls: Tls | None = None) ->
     ports = zone.ports({name: settings[row[0]] for name, row in listeners.LISTENERS.items()})
     key_hash = ""
     if tls is not None and tls.found is not None and tls.found.pem:
-        from pymta import tls_make
+        from pymta.tls import make as tls_make
         key_hash = tls_make.key_hash(tls.found.pem)
     return zone.wanted(settings.host, known, names.domains_of(settings), ports, key_hash)
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from pymta import hashes
+from pymta.login import hashes
 from pymta.formats import passwords
 from pymta.programs import passwd
 

@@ -17,7 +17,8 @@ import dns.zone
 import pytest
 import trustme
 
-from pymta import hashes, settings
+from pymta import settings
+from pymta.login import hashes
 from pymta.formats import passwords
 from pymta.setup import edit
 from tests import certificates

@@ -13,7 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from pymta import hashes
+from pymta.login import hashes
 from pymta.formats import queuefile
 from pymta.formats.queuefile import LOCAL, REMOTE
 from tests.alone import Alone

@@ -17,7 +17,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from pymta import hashes
+from pymta.login import hashes
 from pymta.formats.queuefile import LOCAL, REMOTE
 from pymta.proto.proxy import SIGNATURE
 from tests.alone import Alone

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from pymta import hashes
+from pymta.login import hashes
 from pymta.formats.queuefile import LOCAL
 from tests.alone import Alone
 from tests.running import ROOT, Sandboxes, wait_until

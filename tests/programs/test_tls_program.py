@@ -15,7 +15,7 @@ import time
 import pytest
 import trustme
 
-from pymta import hashes
+from pymta.login import hashes
 from tests.alone import Alone
 from tests.certificates import certbot, put, shown, trusting
 from tests.running import new_directory, wait_until
@@ -157,7 +157,7 @@ def test_daemons_that_start_together_make_one_certificate() -> None:
         made = [name for name in os.listdir(os.path.join(first.etc, "tls"))]
         assert sorted(made) == ["cert.pem", "key.pem"]
     folder = new_directory()
-    script = ("import os, sys; from pymta import settings, tls_files\ngiven = settings.read(sys.argv[1]); input()\ntls_files.make_first(given)\n")
+    script = ("import os, sys; from pymta import settings; from pymta.tls import files as tls_files\ngiven = settings.read(sys.argv[1]); input()\ntls_files.make_first(given)\n")
     with open(os.path.join(folder, "pymta.conf"), "w") as file:
         file.write(f"host.name = mx.example.test\nhost.spool = {folder}/spool\ntls.certificates =\n")
 

@@ -9,7 +9,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from pymta import auth, clock, hashes, login, settings
+from pymta import clock, settings
+from pymta.login import auth, checker as login, hashes
 from pymta.accounts import Accounts
 from pymta.formats import passwords
 

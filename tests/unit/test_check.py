@@ -3,7 +3,8 @@ import os
 
 import pytest
 
-from pymta import check, settings, tls_make
+from pymta import check, settings
+from pymta.tls import make as tls_make
 
 GOOD = {
     "pymta.conf": "host.name = mail.example.test\nlocal.domains = example.test\nlocal.admin = alice\nlocal.virtual_uid = 1234\nlocal.system_users = no\n"

@@ -9,7 +9,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pymta import der
+from pymta.tls import der
 
 KEY = ec.generate_private_key(ec.SECP256R1())
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 import pytest
 from hypothesis import HealthCheck, given, settings, strategies as st
 
-from pymta import hashes
+from pymta.login import hashes
 from pymta.importing import dovecot, dovecotconf, dovecotusers
 from tests.importing import check, rows, texts, who, write
 

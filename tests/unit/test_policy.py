@@ -5,13 +5,14 @@ from ipaddress import ip_network
 
 import pytest
 
-from pymta import clock, outcome, policy
+from pymta import clock, outcome
+from pymta.policy import rules as policy
 from pymta.accounts import Mailbox
 from pymta.formats.queuefile import LOCAL, REMOTE, Recipient
-from pymta.gate import Gate
-from pymta.policy import Client, Rules, Traffic
+from pymta.policy.gate import Gate
+from pymta.policy.rules import Client, Rules, Traffic
 from pymta.queue.full import Mark
-from pymta.rates import Counts, Table
+from pymta.policy.rates import Counts, Table
 
 STRANGER = Client("192.0.2.7", "smtp", exempt=False)
 

@@ -5,8 +5,8 @@ import os
 
 import pytest
 
-from pymta import rates
-from pymta.rates import CONNECTS, ERRORS, MESSAGES, Counts, Table
+from pymta.policy import rates
+from pymta.policy.rates import CONNECTS, ERRORS, MESSAGES, Counts, Table
 
 
 class Clock:

@@ -3,7 +3,8 @@ from __future__ import annotations
 
 import pytest
 
-from pymta import outcome, policy
+from pymta import outcome
+from pymta.policy import rules as policy
 from pymta.formats.queuefile import LOCAL, REMOTE, Recipient
 from pymta.outcome import Outcome
 from pymta.proto import smtp_server as smtp

@@ -3,7 +3,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pymta import limits, outcome, settings, submission
+from pymta import outcome, settings
+from pymta.policy import limits, submission
 from pymta.formats import contacts, senders
 from pymta.message import header
 from pymta.routing import Router

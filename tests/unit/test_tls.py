@@ -6,7 +6,8 @@ import ssl
 import pytest
 import trustme
 
-from pymta import clock, der, settings, tls, tls_files
+from pymta import clock, settings
+from pymta.tls import certificates as tls, der, files as tls_files
 from tests.certificates import certbot, put
 
 HOST = "mail.example.test"
@@ -102,7 +103,7 @@ def test_the_named_file_is_the_usual_one_and_may_hold_the_key(place):
 
 def test_better_ones_come_first(place):
     """One that has ended gives way, and so does the self-signed one of the first start."""
-    from pymta import tls_make
+    from pymta.tls import make as tls_make
     tls_make.self_signed(place.tls, [HOST])
     old, good = issue(HOST, ends=NOW - datetime.timedelta(days=1)), issue(HOST)
     put(os.path.join(place.tls, "a-old"), old)

@@ -8,7 +8,8 @@ import tempfile
 import pytest
 import trustme
 
-from pymta import clock, settings, tls_check
+from pymta import clock, settings
+from pymta.tls import check as tls_check
 from tests import certificates
 
 HOST = "mail.example.test"

@@ -1,4 +1,4 @@
-"""tls_files: the parent's half of TLS: find certificates and keys, and hand them to the workers, who may not read them.
+"""files: the parent's half of TLS: find certificates and keys, and hand them to the workers, who may not read them.
 
     tls.certificate, tls.key              one pair by name
     ETC/tls/cert.pem, key.pem             the usual place; a self-signed one is made there where there is no certificate at all
@@ -189,7 +189,7 @@ def _make(settings: Settings, files: Files) -> None:
             continue
         if files.pairs():
             return                                      # another daemon was first
-        from pymta import tls_make
+        from pymta.tls import make as tls_make
         tls_make.self_signed(folder, [name for name in names if name.isascii()])
         os.close(lock)
         log.event("config", where=os.path.join(folder, "cert.pem"), why=f"self-signed certificate made for {', '.join(names)}; "

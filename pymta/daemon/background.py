@@ -23,7 +23,7 @@ def detach(name: str, in_force: Settings) -> None:
     import daemon
     from lockfile import AlreadyLocked
 
-    from pymta.pidfile import PidFile
+    from pymta.daemon.pidfile import PidFile
     pidfile = PidFile(in_force["host.run"], name)
     holder = pidfile.holder()
     if holder == os.getpid():                           # a reload began this program anew

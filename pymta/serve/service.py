@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 from pymta.settings import Settings
 
 if TYPE_CHECKING:
-    from pymta.wire import Session, Wire
-    from pymta.worker import Gate, Worker
+    from pymta.serve.wire import Session, Wire
+    from pymta.serve.worker import Gate, Worker
 
 AS_ROOT = "root"                                        # the account of a helper that keeps its rights (sessions.py alone)
 

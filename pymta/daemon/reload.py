@@ -1,6 +1,6 @@
 """reload: read the configuration again when a SIGHUP asks for it.
 
-A network daemon starts other workers (parent.py).  pymta-qrun, pymta-local and pymta-remote, which have no sessions to keep, end in good
+A network daemon starts other workers (serve/parent.py).  pymta-qrun, pymta-local and pymta-remote, which have no sessions to keep, end in good
 order and start over in the same process (again): the supervisor sees one process all the time, and no second code path builds anything.
 """
 from __future__ import annotations
@@ -8,7 +8,8 @@ from __future__ import annotations
 import os
 import sys
 
-from pymta import log, notify, settings
+from pymta import log, settings
+from pymta.daemon import notify
 from pymta.settings import Settings
 
 

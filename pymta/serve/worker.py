@@ -1,4 +1,4 @@
-"""worker: one process of a network daemon that accepts connections and runs their sessions (serve.py is its parent)."""
+"""worker: one process of a network daemon that accepts connections and runs their sessions (parent.py is where it comes from)."""
 from __future__ import annotations
 
 import asyncio
@@ -9,13 +9,14 @@ import ssl
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Protocol
 
-from pymta import clock, log, tls
+from pymta import clock, log
+from pymta.tls import certificates as tls
 from pymta.proto import proxy
 from pymta.settings import Settings
-from pymta.wire import Session, Wire, plain
+from pymta.serve.wire import Session, Wire, plain
 
 if TYPE_CHECKING:
-    from pymta.service import Service
+    from pymta.serve.service import Service
 
 STOP_S = 5.0                # how long sessions may take to say goodbye
 TLS = b"tls"                # among the names of what the parent hands down

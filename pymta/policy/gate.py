@@ -9,9 +9,10 @@ from dataclasses import dataclass
 from functools import lru_cache
 from ipaddress import IPv4Network, IPv6Network, ip_address
 
-from pymta import clock, log, policy, rates
+from pymta import clock, log
+from pymta.policy import rates, rules as policy
 from pymta.outcome import Outcome
-from pymta.policy import Rules, Traffic
+from pymta.policy.rules import Rules, Traffic
 
 _TELL_EVERY_S = 10.0
 _TOLD_MAX = 1000

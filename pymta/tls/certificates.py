@@ -1,8 +1,8 @@
-"""tls: the worker's half of TLS: a context for each certificate, the right one for the name a client asks for (SNI).
+"""certificates: the worker's half of TLS: a context for each certificate, the right one for the name a client asks for (SNI).
 
-The parent hands the certificates down (tls_files.py), at the start and whenever a worker's question finds that files have changed; sessions
+The parent hands the certificates down (files.py), at the start and whenever a worker's question finds that files have changed; sessions
 that are open go on with what they have.  Of several certificates for one name the best is taken: one that has not ended before
-one that has, one that somebody vouches for before a self-signed one, then in the order of tls_files.py.  Who asks for no name, or for
+one that has, one that somebody vouches for before a self-signed one, then in the order of files.py.  Who asks for no name, or for
 an unknown one, gets that of tls.certificate, else the one for host.name, else the first.
 
 One that is broken or cannot be read is named in the log, and what was there before stays in force.
@@ -15,7 +15,8 @@ import ssl
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from pymta import clock, der, log, tls_files
+from pymta import clock, log
+from pymta.tls import der, files as tls_files
 from pymta.settings import Settings
 
 _WARN_DAYS = 14

@@ -9,7 +9,7 @@ Between the two goes one line of JSON for each question and each answer, as many
     {"id": "n", "mailbox": [address, uid, gid, home, maildir, quota, without]}  or  {"id": "n", "mailbox": null}  or  {"id": "n", "trouble": text}
 
 A question with facts comes with a descriptor: if the password is right, the child hands mailbox, facts and descriptor on to who
-starts session processes (sessions.py).  So a worker, whoever may own it, opens only mailboxes whose password it has.
+starts session processes (serve/sessions.py).  So a worker, whoever may own it, opens only mailboxes whose password it has.
 An answer to a question that nobody waits for any more is dropped.
 """
 from __future__ import annotations
@@ -23,8 +23,8 @@ from typing import TYPE_CHECKING
 
 from pymta import log
 from pymta.accounts import Accounts, Mailbox
-from pymta.line import Line, close_all
-from pymta.login import Checker, Trouble
+from pymta.serve.line import Line, close_all
+from pymta.login.checker import Checker, Trouble
 from pymta.settings import Settings
 
 if TYPE_CHECKING:

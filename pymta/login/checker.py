@@ -1,4 +1,4 @@
-"""login: decide whether a name and a password belong together, and make guessing slow.  Runs in the password child only.
+"""checker: decide whether a name and a password belong together, and make guessing slow.  Runs in the password child only.
 
 What one check meets, in this order:
 
@@ -23,7 +23,8 @@ from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 
 from pymta import accounts as pymta_accounts
-from pymta import clock, hashes, log
+from pymta import clock, log
+from pymta.login import hashes
 from pymta.accounts import Accounts, Mailbox
 from pymta.formats import passwords
 from pymta.formats.live import Live

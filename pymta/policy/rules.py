@@ -1,4 +1,4 @@
-"""policy: may this client do this?  Functions from facts to an Outcome; the session asks, and says what they answer.
+"""rules: may this client do this?  Functions from facts to an Outcome; the session asks, and says what they answer.
 
     listener      who talks there                 what is asked
     ------------  ------------------------------  -------------------------------------------------------------

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Callable
 from pymta import clock, log
 
 if TYPE_CHECKING:
-    from pymta.worker import Gate, Worker
+    from pymta.serve.worker import Gate, Worker
 
 _BUFFER = bytearray(1 << 16)
 _VIEW = memoryview(_BUFFER)

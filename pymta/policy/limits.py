@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING
 
 from pymta import clock, durable, log
 from pymta.formats import contacts
-from pymta.line import Line
+from pymta.serve.line import Line
 from pymta.settings import Settings
 
 if TYPE_CHECKING:

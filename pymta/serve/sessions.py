@@ -23,12 +23,13 @@ import socket
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from pymta import auth, log, privs
+from pymta import log, privs
+from pymta.login import auth
 from pymta.accounts import Mailbox
 from pymta.serve import Clients, Service, Worker
-from pymta.service import AS_ROOT
+from pymta.serve.service import AS_ROOT
 from pymta.settings import Settings
-from pymta.wire import Session, Wire
+from pymta.serve.wire import Session, Wire
 
 _PACKET_OCTETS = 1 << 16
 _LINGER_S = 10.0

@@ -1,4 +1,4 @@
-"""line: a worker's end of the socket to a helper child (serve.py): lines out, lines in, another socket when the child was started again."""
+"""line: a worker's end of the socket to a helper child (service.py): lines out, lines in, another socket when the child was started again."""
 from __future__ import annotations
 
 import os

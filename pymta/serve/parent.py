@@ -18,11 +18,13 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
-from pymta import clock, durable, log, notify, privs, reload, tls_files
-from pymta.service import AS_ROOT, Clients, Service
+from pymta import clock, durable, log, privs
+from pymta.daemon import notify, reload
+from pymta.tls import files as tls_files
+from pymta.serve.service import AS_ROOT, Clients, Service
 from pymta.settings import Settings
-from pymta.trim import trim
-from pymta.worker import ALIVE, ASKS_ALIVE, RETIRE, STOP_S, TLS, Worker
+from pymta.daemon.trim import trim
+from pymta.serve.worker import ALIVE, ASKS_ALIVE, RETIRE, STOP_S, TLS, Worker
 
 _READY_S = 20.0
 _SIGNALS = {signal.SIGCHLD, signal.SIGTERM, signal.SIGINT, signal.SIGHUP}

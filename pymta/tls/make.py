@@ -1,4 +1,4 @@
-"""tls_make: make keys and certificates.  The only importer of cryptography's X.509, 10 MiB that no daemon should carry.
+"""make: make keys and certificates.  The only importer of cryptography's X.509, 10 MiB that no daemon should carry.
 
 `self_signed` is for the first start of a host, so that TLS is on from the first minute; sandbox/certificate.py builds a test authority
 from the same parts.

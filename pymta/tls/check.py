@@ -1,4 +1,4 @@
-"""tls_check: what is wrong with the certificate files that the daemons would use.
+"""check: what is wrong with the certificate files that the daemons would use.
 
     look(settings) -> [Certificate, ...]        in order of preference, each with its facts or with why it cannot be used
     distrust(certificate, name) -> text         what a client that knows the usual authorities has against it
@@ -14,11 +14,11 @@ import stat
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from pymta import der, tls_files
+from pymta.tls import der, files as tls_files
 from pymta.settings import Settings
 
 DAY_S = 86400.0
-SOON_DAYS = 14                                          # when the daemons begin to warn (tls.py); certbot renews 30 days before the end
+SOON_DAYS = 14                                          # when the daemons begin to warn (tls/certificates.py); certbot renews 30 days before the end
 _SIZE_MAX_OCTETS = 1 << 20
 _BEGIN, _END = b"-----BEGIN CERTIFICATE-----", b"-----END CERTIFICATE-----"
 _CHAIN_MAX = 20

@@ -13,13 +13,14 @@ from __future__ import annotations
 import resource
 from collections.abc import Callable
 
-from pymta import log, tls_files
-from pymta.listening import bind, give, inherited
-from pymta.parent import Parent, missing_account
-from pymta.service import Clients, Service
+from pymta import log
+from pymta.tls import files as tls_files
+from pymta.serve.listening import bind, give, inherited
+from pymta.serve.parent import Parent, missing_account
+from pymta.serve.service import Clients, Service
 from pymta.settings import Settings
-from pymta.wire import Session, Wire
-from pymta.worker import Gate, Worker
+from pymta.serve.wire import Session, Wire
+from pymta.serve.worker import Gate, Worker
 
 __all__ = ["Clients", "Gate", "Service", "Session", "Wire", "Worker", "run"]
 
