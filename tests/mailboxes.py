@@ -376,10 +376,13 @@ class Store:
     def close(self, folder: Folder) -> None:
         folder.open -= 1
 
-    def tree(self) -> Tree:
+    def is_own(self, name: str) -> bool:
+        return True
+
+    def tree(self, others: bool = False) -> Tree:
         return Tree({name: id(folder) for name, folder in self.folders.items()}, frozenset(self.subscribed))
 
-    def watch_tree(self, told: Callable[[], object]) -> Watch:
+    def watch_tree(self, told: Callable[[], object], *, others: bool = False, most: int = 0) -> Watch:
         return Watch(self.tree_told, told, lambda with_modseq: None)
 
     def watch(self, name: str, told: Callable[[], object]) -> Watch:

@@ -7,8 +7,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
+from pymta.mailbox.counts import Status
 from pymta.mailbox.folder import Folder
 from pymta.mailbox.message import Message
+from pymta.mailbox.monitor import Watch
 from pymta.mailbox.rights import NoRight
 
 _RIGHT_OF = {"\\Seen": "s", "\\Deleted": "t"}           # all other flags: w
@@ -118,3 +120,19 @@ class GuardedFolder:
     def expunge(self, uids: Iterable[int], by: object = None) -> list[int]:
         self.need("e")
         return self.inner.expunge(uids, by)
+
+
+class GuardedWatch:
+    """A Watch of a mailbox of somebody else: its numbers are told as long as they may be read."""
+
+    def __init__(self, inner: Watch, need: Callable[[], object]) -> None:
+        self.inner = inner
+        self._need = need
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.inner, name)
+
+    def status(self, *, with_modseq: bool = False) -> tuple[Status, int]:
+        """Raises NoRight, NoSuchMailbox, OSError."""
+        self._need()
+        return self.inner.status(with_modseq=with_modseq)

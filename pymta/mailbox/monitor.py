@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from pymta import log, watch
-from pymta.formats import metadata, subscriptions
+from pymta.formats import acl, metadata, shares, subscriptions
 from pymta.mailbox.counts import Status
 
 Told = Callable[[], object]
@@ -23,6 +23,8 @@ _KINDS: Mapping[str, tuple[tuple[bytes, ...], Callable[[bytes], bool]]] = {
     "tree": ((b"",), lambda name: name[:1] == b"." and name[:2] != b".." or name == subscriptions.NAME),
     "notes": ((b"",), lambda name: name == metadata.NAME),
     "server notes": ((b"",), lambda name: name == metadata.SERVER_NAME),
+    "rights": ((b"",), lambda name: name == acl.NAME),
+    "shares": ((b"",), lambda name: name == os.fsencode(shares.NAME)),
 }
 
 
@@ -100,7 +102,7 @@ _places: dict[tuple[bytes, str], _Place] = {}
 
 class Watch:
     """One session's interest in one place; to be stopped.  told: see above; kind: "mail", "tree" (folders and subscriptions),
-    "notes", "server notes"; look, of mail: whether with mod-sequence -> (Status, HIGHESTMODSEQ or 0).
+    "notes", "server notes", "rights" (dovecot-acl), "shares" (pymta-shares); look, of mail: whether with mod-sequence -> (Status, HIGHESTMODSEQ or 0).
     Raises FileNotFoundError where there is no such mailbox."""
 
     def __init__(self, directory: bytes, told: Told, kind: str, look: Look | None = None) -> None:
@@ -136,6 +138,20 @@ class Watch:
                 if _places.get(self._key) is self._place:
                     del _places[self._key]
                 self._place.close()
+
+
+class Watches(list[Watch]):
+    """Several, as one."""
+
+    def add(self, directory: bytes, told: Told, kind: str) -> None:
+        try:
+            self.append(Watch(directory, told, kind))
+        except FileNotFoundError:
+            pass                                        # gone just now: what holds it is watched as well
+
+    def stop(self) -> None:
+        for one in self:
+            one.stop()
 
 
 def look_again() -> None:

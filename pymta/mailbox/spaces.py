@@ -12,16 +12,17 @@ from __future__ import annotations
 
 import builtins
 import os
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from typing import Any
 
 from pymta.formats import acl, maildir
 from pymta.formats.acl import Entry
 from pymta.mailbox import rights
 from pymta.mailbox.counts import Status
-from pymta.mailbox.guarded import GuardedFolder
+from pymta.mailbox.guarded import GuardedFolder, GuardedWatch
 from pymta.mailbox.message import NoSuchMailbox
+from pymta.mailbox.monitor import Told, Tree, Watch, Watches
 from pymta.mailbox.rights import ALL, NONE, NoRight
 from pymta.mailbox.sharing import Sharing
 from pymta.mailbox.store import MailStore, NameRefused
@@ -53,12 +54,12 @@ class Spaces(MailStore):
         return OTHERS + "." if self.sharing.users else "", SHARED + "." if self.sharing.shared else ""
 
     # ---- where a mailbox lies, and what the user may do there -----------------------------------------------------------
-    def _is_elsewhere(self, name: str) -> bool:
-        return any(prefix and (name + ".").startswith(prefix) for prefix in self.prefixes)
+    def is_own(self, name: str) -> bool:
+        return not any(prefix and (name + ".").startswith(prefix) for prefix in self.prefixes)
 
     def _place(self, name: str) -> Place | None:
         """Where a mailbox of others lies, or would; None for one of our own.  Raises NoSuchMailbox where nothing can be."""
-        if not self._is_elsewhere(name):
+        if self.is_own(name):
             return None
         root, _, rest = name.partition(".")
         if root == SHARED and rest and not maildir.is_inbox(rest):
@@ -119,28 +120,31 @@ class Spaces(MailStore):
 
     # ---- mailboxes --------------------------------------------------------------------------------------------------------
     def list(self) -> builtins.list[str]:
-        out = [name for name in super().list() if not self._is_elsewhere(name)]
+        return [*filter(self.is_own, super().list()), *(name for name, _ in self._visible())]
+
+    def _visible(self) -> Iterator[tuple[str, Place]]:
+        """Mailboxes of others, with their names."""
+        for root in self._roots():
+            for inner in root.store.list():
+                place = replace(root, inner=inner)
+                if "l" in self._rights(place) and (root.owner or inner != "INBOX"):
+                    yield root.prefix if inner == "INBOX" else root.prefix + inner if not root.owner else f"{root.prefix}.{inner}", place
+
+    def _roots(self) -> Iterator[Place]:
+        """Where mailboxes of others may lie that the user may see."""
         if self.sharing.shared:
-            out += self._visible(Place(MailStore(self.sharing.shared), "", SHARED + "."))
+            yield Place(MailStore(self.sharing.shared), "", SHARED + ".")
         for owner in self.sharing.owners(self.user):
             try:
                 place = self._place(f"{OTHERS}.{self._level(owner)}")
             except NoSuchMailbox:
                 continue
             if place:
-                out += self._visible(place)
-        return out
-
-    def _visible(self, place: Place) -> builtins.list[str]:
-        out = []
-        for inner in place.store.list():
-            if "l" in self._rights(Place(place.store, inner, place.prefix, place.owner)) and (place.owner or inner != "INBOX"):
-                out.append(place.prefix if inner == "INBOX" else place.prefix + inner if not place.owner else f"{place.prefix}.{inner}")
-        return out
+                yield place
 
     def exists(self, name: str) -> bool:
         """Of our own ones."""
-        return not self._is_elsewhere(name) and super().exists(name)
+        return self.is_own(name) and super().exists(name)
 
     def create(self, name: str, use: bytes = b"") -> None:
         place, above = self._need_above(name)
@@ -169,7 +173,7 @@ class Spaces(MailStore):
         place.store.rename(place.inner, target.inner)
 
     def special_uses(self, names: Iterable[str]) -> dict[str, str]:
-        return super().special_uses([name for name in names if not self._is_elsewhere(name)])
+        return super().special_uses(filter(self.is_own, names))
 
     # ---- one mailbox ------------------------------------------------------------------------------------------------------
     def open(self, name: str, right: str = "r") -> Any:
@@ -185,9 +189,37 @@ class Spaces(MailStore):
         place = self._need(name, "r")
         return place.store.status(place.inner, size=size) if place else super().status(name, size=size)
 
-    def watch(self, name: str, told: Any) -> Any:
+    # ---- watching -----------------------------------------------------------------------------------------------------------
+    def tree(self, others: bool = False) -> Tree:
+        """Mailboxes of others as far as the user may see them."""
+        own = super().tree()
+        if not others:
+            return own
+        mailboxes = dict(own.mailboxes)
+        for name, place in self._visible():
+            try:
+                mailboxes[name] = place.store.root, os.stat(place.store.directory(place.inner)).st_ino
+            except FileNotFoundError:
+                pass                                    # gone just now
+        return Tree(mailboxes, own.subscribed)
+
+    def watch_tree(self, told: Told, *, others: bool = False, most: int = 0) -> Watch | Watches:
+        """Of others who share, the mailboxes and what rights they give; beyond most a right that changes is found at the next look."""
+        if not others:
+            return super().watch_tree(told)
+        watches = Watches()
+        watches.add(self.root, told, "tree")
+        if self.sharing.users:
+            watches.add(self.sharing.directory, told, "shares")
+        for root in self._roots():
+            watches.add(root.store.root, told, "tree")
+            for inner in root.store.list()[:max(0, most - len(watches))]:
+                watches.add(root.store.directory(inner), told, "rights")
+        return watches
+
+    def watch(self, name: str, told: Told) -> Any:
         place = self._need(name, "r")
-        return place.store.watch(place.inner, told) if place else super().watch(name, told)
+        return GuardedWatch(place.store.watch(place.inner, told), lambda: self._need(name, "r")) if place else super().watch(name, told)
 
     def watch_notes(self, name: str, told: Any) -> Any:
         place = self._need(name, "r")
@@ -211,7 +243,7 @@ class Spaces(MailStore):
         place.store.annotate(place.inner, changes) if place else super().annotate(name, changes)
 
     def quota(self, name: str) -> Any:
-        return None if self._is_elsewhere(name) else super().quota(name)
+        return super().quota(name) if self.is_own(name) else None
 
     def need_room(self, name: str, octets: int) -> None:
         """It is the owner's room that counts."""

@@ -293,19 +293,23 @@ class MailStore:
 
 
     # ---- watching: RFC 5465 -----------------------------------------------------------------------------------------------
-    def tree(self) -> monitor.Tree:
-        """The mailboxes there are, each with what a rename does not change, and the subscriptions."""
-        mailboxes = {}
+    def is_own(self, name: str) -> bool:
+        """Whether a mailbox of this name is, or would be, one of the user's own: see Spaces."""
+        return True
+
+    def tree(self, others: bool = False) -> monitor.Tree:
+        """The mailboxes there are, each with what a rename does not change, and the subscriptions.  others: also of others, see Spaces."""
+        mailboxes: dict[str, object] = {}
         with opened.lock:                               # a rename with its children is one step
-            for name in self.list():
+            for name in filter(self.is_own, MailStore.list(self)):
                 try:
                     mailboxes[name] = os.stat(self.directory(name)).st_ino
                 except FileNotFoundError:
                     pass                                # gone just now
         return monitor.Tree(mailboxes, frozenset(self.subscriptions()))
 
-    def watch_tree(self, told: monitor.Told) -> monitor.Watch:
-        """told is called, in any thread, when tree() may be another.  The Watch wants a stop()."""
+    def watch_tree(self, told: monitor.Told, *, others: bool = False, most: int = 0) -> monitor.Watch | monitor.Watches:
+        """told is called, in any thread, when tree() may be another.  The Watch wants a stop().  most: mailboxes of others to watch."""
         return monitor.Watch(self.root, told, "tree")
 
     def watch(self, name: str, told: monitor.Told) -> monitor.Watch:

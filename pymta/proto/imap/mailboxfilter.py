@@ -28,13 +28,13 @@ class Filter:
     def is_selected(self) -> bool:
         return self.kind in (b"SELECTED", b"SELECTED-DELAYED")
 
-    def takes(self, name: str, subscribed: Iterable[str]) -> bool:
-        """Whether a mailbox that can be selected is meant; never by "selected".
+    def takes(self, name: str, subscribed: Iterable[str], is_own: bool = True) -> bool:
+        """Whether a mailbox that can be selected is meant; never by "selected".  is_own: whether it is one of the user's own.
 
         Mail may be delivered into any mailbox here (address extensions, Sieve), so "inboxes" are all of the user's own."""
         match self.kind:
             case b"PERSONAL" | b"INBOXES":
-                return True
+                return is_own
             case b"SUBSCRIBED":
                 return name in subscribed
             case b"MAILBOXES":
@@ -44,6 +44,10 @@ class Filter:
             case b"SUBTREE-ONE":
                 return name in self.names or name.rpartition(SEPARATOR)[0] in self.names
         return False
+
+    def may_reach(self, prefixes: Iterable[str]) -> bool:
+        """Whether mailboxes below one of these prefixes may be meant."""
+        return self.kind == b"SUBSCRIBED" or any((name + SEPARATOR).startswith(prefix) for name in self.names for prefix in prefixes if prefix)
 
 
 def of_notify(args: Args) -> Filter:

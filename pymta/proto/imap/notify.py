@@ -35,10 +35,12 @@ class Noted:
 
 @dataclass(slots=True)
 class Notify:
-    """groups: of the last NOTIFY SET, none after NONE; wake: to be called when there is something to look at."""
+    """groups: of the last NOTIFY SET, none after NONE; wake: to be called when there is something to look at; is_own: whether a name is of
+    one of the user's own mailboxes."""
 
     groups: tuple[Group, ...]
     wake: Callable[[], None]
+    is_own: Callable[[str], bool] = lambda name: True
     boxes: dict[str, Box] = field(default_factory=dict)
     tree: Any = None                                    # as the client knows it
     tree_watch: Any = None
@@ -62,6 +64,10 @@ class Notify:
     def looks_elsewhere(self) -> bool:
         return any(not group.filter.is_selected and group.events for group in self.groups)
 
+    def may_reach(self, prefixes: Iterable[str]) -> bool:
+        """Whether mailboxes below one of these prefixes may be wanted."""
+        return any(group.events and group.filter.may_reach(prefixes) for group in self.groups)
+
     def wanted_notes(self, tree: Any) -> dict[str, object]:
         """Mailboxes whose annotations are of interest, "" for the server, with their identities."""
         out = {name: identity for name, identity in tree.mailboxes.items() if NOTES in self.events(name, tree.subscribed)}
@@ -78,7 +84,8 @@ class Notify:
 
     def events(self, name: str, subscribed: Iterable[str]) -> frozenset[str]:
         """All events that are wanted of a mailbox."""
-        return frozenset().union(*(group.events for group in self.groups if group.filter.takes(name, subscribed)))
+        is_own = self.is_own(name)
+        return frozenset().union(*(group.events for group in self.groups if group.filter.takes(name, subscribed, is_own)))
 
     def stir(self, name: str) -> None:
         """Something may have happened in a mailbox.  In any thread."""

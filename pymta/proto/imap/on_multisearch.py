@@ -54,7 +54,7 @@ def esearch(session: Session, command: Command) -> Running:
 def _names(session: Session, sources: tuple[Filter, ...]) -> list[str]:
     """The mailboxes that are meant, each once; those that do not exist are passed over."""
     subscribed = frozenset(session.store.subscriptions())
-    return [name for name in session.store.list() if any(source.takes(name, subscribed) for source in sources)]
+    return [name for name in session.store.list() if any(source.takes(name, subscribed, session.store.is_own(name)) for source in sources)]
 
 
 def _elsewhere(session: Session, command: Command, name: str, options: results.Options, known: bool, key: tuple,

@@ -29,7 +29,7 @@ def notify(session: Session, command: Command) -> Running:
     groups, with_status = command.args
     if unknown := [name for group in groups or () for name in group.unknown]:
         return b"NO [BADEVENT (%b)] No such event as %b" % (" ".join(EVENTS).encode(), unknown[0][:40].encode())
-    asked = Notify(groups or (), session.wake)
+    asked = Notify(groups or (), session.wake, session.store.is_own)
     try:
         if asked.looks_elsewhere:
             yield Job(lambda: _watch(session, asked))
@@ -58,9 +58,17 @@ def notify(session: Session, command: Command) -> Running:
 
 def _watch(session: Session, asked: Notify) -> None:
     """Watch the tree and the mailboxes that are wanted.  Raises Overflow."""
-    asked.tree_watch = session.store.watch_tree(asked.stir_tree)
-    asked.tree = session.store.tree()
+    asked.tree = _watch_tree(session, asked)
     _watch_wanted(session, asked)
+
+
+def _watch_tree(session: Session, asked: Notify) -> Any:
+    """Watch the tree as it is now, and which tree that is."""
+    before, others = asked.tree_watch, asked.may_reach(session.store.prefixes)
+    asked.tree_watch = session.store.watch_tree(asked.stir_tree, others=others, most=session.setting.notify_mailboxes)
+    if before is not None:
+        before.stop()
+    return session.store.tree(others=others)
 
 
 def _watch_wanted(session: Session, asked: Notify) -> None:
@@ -77,8 +85,10 @@ def _watch_wanted(session: Session, asked: Notify) -> None:
             continue
         try:
             watch = session.store.watch(name, partial(asked.stir, name))
-        except LookupError:
-            continue                                    # gone just now: the tree will say so
+        except Exception as error:                      # gone just now, as the tree will say, or it may be seen and not read
+            if session.setting.explain(error) is None:
+                raise
+            continue
         asked.boxes[name] = Box(watch, events, mailboxes[name])
     for name, noted in list(asked.noted.items()):
         if name not in wanted_notes or wanted_notes[name] != noted.identity or noted.watch.is_over:
@@ -87,8 +97,9 @@ def _watch_wanted(session: Session, asked: Notify) -> None:
         try:
             asked.noted[name] = Noted(session.store.watch_notes(name, partial(asked.stir_notes, name)), wanted_notes[name])
             asked.noted[name].entries = session.store.noted(name)
-        except LookupError:
-            pass                                        # gone just now, too
+        except Exception as error:                      # the same
+            if session.setting.explain(error) is None:
+                raise
 
 
 # ---- telling ----------------------------------------------------------------------------------------------------------
@@ -176,7 +187,7 @@ def _tell_notes(session: Session, asked: Notify) -> Generator[Any, Any, None]:
 def _tell_tree(session: Session, asked: Notify) -> Generator[Any, Any, None]:
     """Names that came and went, and subscriptions; from here on the mailboxes that are wanted now are watched.  Raises Overflow."""
     own, asked.own = asked.own | {name.rpartition(listing.SEPARATOR)[0] for name in asked.own}, set()
-    before, now = asked.tree, (yield Job(session.store.tree))
+    before, now = asked.tree, (yield Job(lambda: _watch_tree(session, asked)))
     asked.tree = now
     moved = renamed(before, now)
     told = {name: box.told for name, box in asked.boxes.items()}        # also of a name where another mailbox stands now

@@ -166,7 +166,8 @@ class Session:
 
     def poke(self) -> None:
         """Tell an idling client what happened.  Where NOTIFY says what is told, work() does it."""
-        if self.is_idle and self.view is not None and self.notify is None:
+        self._check()
+        if self.is_idle and self.view is not None and self.notify is None and not self._over:
             self._say(self.view.announce())
             self._check()
 
@@ -202,7 +203,8 @@ class Session:
                     if self.notify is None or not self._woken:
                         return None
                     self._woken = False
-                    self._running = on_notify.tell(self)
+                    self._check()
+                    self._running = None if self._over else on_notify.tell(self)
         except Overlong as error:
             self.goodbye(str(error).encode("ascii"))
         except BadStream:
@@ -251,6 +253,8 @@ class Session:
             return False
         self.is_idle = False
         self.poke()
+        if self._over:
+            return True
         if line.strip().upper() == b"DONE":
             self._finish(self._idle_tag, b"OK Done idling")
         else:
@@ -267,6 +271,9 @@ class Session:
             return
         if self.uid_only and uses_numbers(command):
             self._bad(command.tag, UID_REQUIRED[4:])
+            return
+        if command.verb not in QUIET and self._may_not_look:
+            self._check()
             return
         if command.verb != b"FETCH":
             self.source = None
@@ -327,7 +334,7 @@ class Session:
             self._bad(tag, reply[4:])
             return
         self._bad_in_a_row = 0
-        if self.view is not None and command is not None and command.verb not in QUIET:
+        if self.view is not None and command is not None and command.verb not in QUIET and not self._may_not_look:
             may_vanish = command.uid or command.verb not in KEEP_NUMBERS
             self._say(self.view.announce(expunge=may_vanish, own=command.verb in REMOVES))
         if self.notify is not None and command is not None and command.verb in CHANGES_TREE and reply.startswith(b"OK"):
@@ -337,9 +344,15 @@ class Session:
         self._say(b"%b %b\r\n" % (tag, reply))
         self._check()
 
+    @property
+    def _may_not_look(self) -> bool:
+        """Whether the right to read the mailbox that is selected has been taken away since."""
+        return self.view is not None and "r" not in self.view.folder.rights
+
     def _check(self) -> None:
-        """A mailbox that somebody deleted, renamed or made anew has no numbers any more: there is nothing left to say but BYE."""
-        if self.view is not None and self.view.folder.vanished and not self._over:
+        """A mailbox that somebody deleted, renamed or made anew has no numbers any more: there is nothing left to say but BYE.  One that
+        may not be read any more is as good as gone."""
+        if self.view is not None and (self.view.folder.vanished or self._may_not_look) and not self._over:
             self.goodbye(b"The mailbox that was selected is gone")
 
     def _say(self, data: bytes) -> None:
