@@ -146,9 +146,10 @@ def _status_line(session: Session, asked: Notify, name: str, *, first: bool = Fa
     with_modseq = session.condstore or first and with_flags             # RFC 5465 §3.1, §5.1
     try:
         status, modseq = yield Job(lambda: box.watch.status(with_modseq=with_modseq))
-    except Exception as error:                          # gone, or it cannot be read now
+    except Exception as error:                          # gone, or it cannot or may not be read now; if it can be again, it is told anew
         if session.setting.explain(error) is None:
             raise
+        box.told = None
         return b""
     known, box.told = box.told, (status.messages, status.uidnext, status.uidvalidity, status.unseen * with_flags,
                                  modseq * (with_flags and session.condstore))
