@@ -83,9 +83,13 @@ def grant(ann: imaplib.IMAP4, rights: str, who: str = "ben", mailbox: str = "Wor
 
 
 def selected(imap: imaplib.IMAP4, command: str) -> str:
-    if not last(say(imap, f'SELECT "{THERE}"')).startswith("OK"):
-        return "not selected"
-    return say(imap, command)
+    answer = say(imap, f'SELECT "{THERE}"')
+    return say(imap, command) if last(answer).startswith("OK") else answer
+
+
+def if_told(answer: str, what: str) -> str:
+    """Of a command that passes over what may not be read."""
+    return "OK" if what in answer else "NO [NOPERM]" if last(answer).startswith("OK") else answer
 
 
 # what ben says to ann's Work, the rights it takes, and what is granted besides so that he can come so far
@@ -115,7 +119,20 @@ COMMANDS: list[tuple[str, str, str, Callable[[imaplib.IMAP4], str]]] = [
     ("LISTRIGHTS", "a", "l", lambda imap: say(imap, f'LISTRIGHTS "{THERE}" anyone')),
     ("GETMETADATA", "r", "l", lambda imap: say(imap, f'GETMETADATA "{THERE}" /shared/comment')),
     ("SETMETADATA", "w", "lr", lambda imap: say(imap, f'SETMETADATA "{THERE}" (/shared/comment "x")')),
-    ("ESEARCH", "r", "l", lambda imap: "OK" if "ESEARCH" in say(imap, f'ESEARCH IN (mailboxes "{THERE}") ALL') else "NO [NOPERM]"),
+    ("FETCH", "r", "l", lambda imap: selected(imap, "FETCH 1:* (ENVELOPE BODY.PEEK[])")),
+    ("SEARCH", "r", "l", lambda imap: selected(imap, "SEARCH TEXT x")),
+    ("SORT", "r", "l", lambda imap: selected(imap, "SORT (SUBJECT) UTF-8 ALL")),
+    ("THREAD", "r", "l", lambda imap: selected(imap, "THREAD REFERENCES UTF-8 ALL")),
+    ("COPY from", "r", "l", lambda imap: selected(imap, "COPY 1 INBOX")),
+    ("REPLACE to", "i", "l", lambda imap: say(imap, "APPEND INBOX {12+}\r\nSubject: m\r\n") and say(imap, "SELECT INBOX")
+     and say(imap, f'REPLACE * "{THERE}" {{12+}}\r\nSubject: z\r\n')),
+    ("CATENATE", "r", "l", lambda imap: say(imap, f'APPEND INBOX CATENATE (URL "/{THERE.replace(" ", "%20")}/;UID=1")')),
+    ("GETMETADATA depth", "r", "l", lambda imap: say(imap, f'GETMETADATA (DEPTH infinity) "{THERE}" /shared')),
+    ("LIST metadata", "r", "l", lambda imap: if_told(say(imap, f'LIST "" "{THERE}" RETURN (METADATA (/shared/comment))'), "* METADATA")),
+    ("LIST status", "r", "l", lambda imap: if_told(say(imap, f'LIST "" "{THERE}" RETURN (STATUS (MESSAGES))'), "* STATUS")),
+    ("ESEARCH", "r", "l", lambda imap: if_told(say(imap, f'ESEARCH IN (mailboxes "{THERE}") ALL'), "* ESEARCH")),
+    ("ESEARCH subtree", "r", "l", lambda imap: if_told(say(imap, 'ESEARCH IN (subtree "Other Users") ALL'), "* ESEARCH")),
+    ("NOTIFY", "r", "l", lambda imap: if_told(say(imap, f'NOTIFY SET STATUS (mailboxes "{THERE}" (MessageNew MessageExpunge))'), "* STATUS")),
 ]
 
 
@@ -135,7 +152,9 @@ def test_a_command_takes_its_right(ann: imaplib.IMAP4, ben: imaplib.IMAP4, wante
 HIDDEN = ["SELECT {}", "EXAMINE {}", "STATUS {} (MESSAGES)", "APPEND {} {{12+}}\r\nSubject: y\r\n", "DELETE {}", "RENAME {} Mine", "GETACL {}", "MYRIGHTS {}",
           "SETACL {} ben lr", "DELETEACL {} ben", "LISTRIGHTS {} ben", "GETMETADATA {} /shared/comment", "SETMETADATA {} (/shared/comment \"x\")", "CREATE {}",
           "CREATE {}.x", "RENAME Drafts {}.x", 'LIST "" {}', 'LIST "" {} RETURN (MYRIGHTS STATUS (MESSAGES))', "SUBSCRIBE {}", "UNSUBSCRIBE {}",
-          "GETQUOTAROOT {}", "ESEARCH IN (mailboxes {}) ALL", "COPY 1 {}", "MOVE 1 {}"]
+          "GETQUOTAROOT {}", "SETQUOTA {} ()", 'LSUB "" {}', 'LIST (SUBSCRIBED) "" {}', 'LIST "" {} RETURN (METADATA (/shared/comment))',
+          "NOTIFY SET STATUS (mailboxes {} (MessageNew MessageExpunge MailboxName SubscriptionChange))", "REPLACE 1 {} {{12+}}\r\nSubject: z\r\n",
+          "NOTIFY SET STATUS (subtree {} (MessageNew MessageExpunge MailboxMetadataChange))", "ESEARCH IN (mailboxes {}) ALL", "COPY 1 {}", "MOVE 1 {}"]
 
 
 @pytest.mark.parametrize("command", HIDDEN)
@@ -247,6 +266,21 @@ def test_the_list_of_who_shares_is_made_anew(stage: Stage, ann: imaplib.IMAP4, b
     os.unlink(file)
     assert THERE in say(ben, 'LIST "" *')
     assert "ann@example.test user=ben@example.test\n" in file.read_text()
+
+
+def test_it_is_the_owners_room_that_counts(stage: Stage, ben: imaplib.IMAP4) -> None:
+    maildir = stage.user("full", "pw", options="quota=4K")
+    stage.fill(maildir, {})
+    (maildir / "dovecot-acl").write_text("user=ben@example.test lri\n")
+    stage.give(maildir)
+    name = '"Other Users.full"'
+    for octets, answer in ((3000, "OK"), (3000, "NO [OVERQUOTA]"), (500, "OK")):
+        assert last(say(ben, f"APPEND {name} {{{octets}+}}\r\n{'x' * octets}")).startswith(answer)
+    say(ben, "SELECT INBOX")
+    say(ben, f"APPEND INBOX {{3000+}}\r\n{'x' * 3000}")
+    assert last(say(ben, f"COPY * {name}")).startswith("NO [OVERQUOTA]")
+    assert f"* QUOTAROOT {name}\r\n" in say(ben, f"GETQUOTAROOT {name}")
+    assert last(say(ben, 'SETQUOTA "" ()')).startswith("NO [NOPERM]")
 
 
 def test_names_of_users_with_dots(stage: Stage, ann: imaplib.IMAP4) -> None:
