@@ -300,8 +300,10 @@ class Store:
         held = [message.size for folder in self.folders.values() for message in folder.messages]
         return Quota(sum(held), len(held), self.quota_octets) if self.quota_octets else None
 
-    def need_room(self, name: str, octets: int) -> None:
-        quota = self.quota(name)
+    def need_room(self, name: str, octets: int, *, freed: int = 0, of: str = "") -> None:
+        quota, octets = self.quota(name), octets - freed
+        if octets <= 0:
+            return
         if quota and quota.octets + octets > quota.limit_octets:
             raise OverQuota
 

@@ -158,6 +158,8 @@ def move(folder: Folder, uids: Iterable[int], target: Folder, by: object = None)
             return []
         letters_of = _translated(folder, messages, target)
         limbo, changes = _limbo(folder), Changes(by=by)
+        counted = {root: sign for root, sign in ((folder.root, -1), (target.root, 1)) if maildirsize.is_kept(root)} if folder.root != target.root else {}
+        sizes = {message: message.size for message in messages} if counted else {}
         made: dict[int, tuple[bytes, Place]] = {}
         keys: dict[bytes, bytes] = {}
 
@@ -189,6 +191,8 @@ def move(folder: Folder, uids: Iterable[int], target: Folder, by: object = None)
             done.sort(key=lambda message: message.uid)
             try:
                 new = _moved(folder, target, [made[message.uid] for message in done], keys, Changes(by=by))
+                for root, sign in counted.items():      # of two owners
+                    maildirsize.add(root, sign * sum(sizes[message] for message in done), sign * len(done))
             finally:
                 folder.contents.drop(done, changes)
                 folder.finish(changes)

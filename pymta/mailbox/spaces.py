@@ -245,10 +245,12 @@ class Spaces(MailStore):
     def quota(self, name: str) -> Any:
         return super().quota(name) if self.is_own(name) else None
 
-    def need_room(self, name: str, octets: int) -> None:
+    def need_room(self, name: str, octets: int, *, freed: int = 0, of: str = "") -> None:
         """It is the owner's room that counts."""
-        place = self._place(name)
-        place.store.need_room(place.inner, octets) if place else super().need_room(name, octets)
+        place, before = self._place(name), self._place(of) if of else None
+        if (place.store.root if place else self.root) != (before.store.root if before else self.root):
+            freed = 0
+        place.store.need_room(place.inner, octets, freed=freed) if place else super().need_room(name, octets, freed=freed)
 
     # ---- rights: RFC 4314 -----------------------------------------------------------------------------------------------
     def my_rights(self, name: str) -> str:

@@ -218,9 +218,10 @@ class MailStore:
         """What this mailbox, which need not exist, and all that share its quota hold; None where it has none.  Raises OSError."""
         return room.quota(self.maildir, self.quota_octets)
 
-    def need_room(self, name: str, octets: int) -> None:
-        """Raises OverQuota where octets more do not fit into this mailbox, OSError."""
-        room.need_room(self.maildir, self.quota_octets, octets)
+    def need_room(self, name: str, octets: int, *, freed: int = 0, of: str = "") -> None:
+        """Raises OverQuota where octets do not fit into this mailbox, OSError.  freed: octets that go from the mailbox of for it."""
+        if octets > freed:
+            room.need_room(self.maildir, self.quota_octets, octets - freed)
 
     # ---- subscriptions ------------------------------------------------------------------------------------------------------
     def subscriptions(self) -> builtins.list[str]:

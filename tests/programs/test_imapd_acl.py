@@ -278,7 +278,17 @@ def test_it_is_the_owners_room_that_counts(stage: Stage, ben: imaplib.IMAP4) -> 
         assert last(say(ben, f"APPEND {name} {{{octets}+}}\r\n{'x' * octets}")).startswith(answer)
     say(ben, "SELECT INBOX")
     say(ben, f"APPEND INBOX {{3000+}}\r\n{'x' * 3000}")
-    assert last(say(ben, f"COPY * {name}")).startswith("NO [OVERQUOTA]")
+    for command in (f"COPY * {name}", f"MOVE * {name}", f"REPLACE * {name} {{3000+}}\r\n{'x' * 3000}"):
+        assert last(say(ben, command)).startswith("NO [OVERQUOTA]"), command
+    say(ben, "APPEND INBOX {200+}\r\n" + "x" * 200)
+    assert last(say(ben, f"MOVE * {name}")).startswith("OK")
+    full = client(stage, "full")
+    assert say(full, "CREATE Junk").startswith("OK")
+    assert "(STORAGE 4 4)" in say(full, "GETQUOTA \"\"")               # 3000 + 500 + 200
+    assert last(say(full, "SELECT INBOX")).startswith("OK") and last(say(full, "MOVE 1 Junk")).startswith("OK")
+    for octets, answer in ((3000, "NO [OVERQUOTA]"), (100, "OK")):
+        assert last(say(ben, f"APPEND {name} {{{octets}+}}\r\n{'x' * octets}")).startswith(answer)
+    full.logout()
     assert f"* QUOTAROOT {name}\r\n" in say(ben, f"GETQUOTAROOT {name}")
     assert last(say(ben, 'SETQUOTA "" ()')).startswith("NO [NOPERM]")
 

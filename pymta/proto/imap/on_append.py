@@ -56,7 +56,7 @@ def replace(session: Session, command: Command) -> Running:
             raise Refusal(b"NO [TRYCREATE] No such mailbox") from None
         try:
             old = view.folder.get(uids[0])
-            session.store.need_room(name, max(0, len(found[0]) - (old.size if old else 0)))
+            session.store.need_room(name, len(found[0]), freed=old.size if old else 0, of=view.name)
             return target.uidvalidity, view.folder.replace(uids[0], target, found, session)
         finally:
             session.store.close(target)

@@ -276,8 +276,8 @@ def copy(session: Session, command: Command) -> Running:
     def copy() -> tuple[int, list[tuple[int, int]]]:
         target = session.store.open(name, "i")
         try:
-            if not moves:
-                session.store.need_room(name, _octets(view, positions))
+            octets = _octets(view, positions)
+            session.store.need_room(name, octets, freed=octets * moves, of=view.name)
             pairs = (view.folder.move if moves else view.folder.copy)(uids, target, session)
             return target.uidvalidity, pairs
         finally:
