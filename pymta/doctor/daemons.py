@@ -15,7 +15,7 @@ _LOCKED = ("pymta-qrun", "pymta-local", "pymta-remote")   # one of each; the oth
 
 def look(case: Case) -> Iterator[Finding]:
     if case.systemd:
-        yield from systemd.daemons(SUBJECT, NAMES)
+        yield from systemd.daemons(SUBJECT, ("pymta-begin", *NAMES))
     for name in NAMES:
         yield from _pid_file(case, name)
     if not case.systemd:

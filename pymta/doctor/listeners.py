@@ -114,8 +114,7 @@ def ask(settings: Settings, name: str, host: str, port: int) -> Answer:
                 certificate = sock.getpeercert(True) or b""
             line = _line(sock)
         except (OSError, ValueError) as error:
-            said = b"" if tls_at_once else b"\0"
-            return Answer(why=("TLS fails: " if said == b"" else "it does not greet: ") + (getattr(error, "reason", None) or str(error)))
+            return Answer(why=f"{'TLS fails' if tls_at_once else 'it does not greet'}: {getattr(error, 'reason', None) or error}")
         found = re.fullmatch(greeting, line)
         if not found and not line.startswith(b"421 "):
             return Answer(greeting=line, why="" if line else "it closes the connection and says nothing")

@@ -69,6 +69,16 @@ def domains_of(settings: Settings) -> list[str]:
     return found or [settings.host]
 
 
+def server_trouble(settings: Settings) -> tuple[str, str, str] | None:
+    """What is wrong with dns.server: (what, why, remedy)."""
+    server = settings["dns.server"]
+    try:
+        ipaddress.ip_address(server[0] if server else "::")
+    except ValueError:
+        return "dns.server", f"{server[0]} is no IP address, and nobody could be asked for it", "write the address of the name server"
+    return None
+
+
 def look(case: Case) -> Iterator[Finding]:
     yield from asyncio.run(_look(case))
 
@@ -77,6 +87,8 @@ async def _look(case: Case) -> list[Finding]:
     settings = case.settings
     if "." not in settings.host:
         return [Finding(SUBJECT, settings.host, "it has no domain, so nobody can find it", "set host.name", WARNING)]
+    if trouble := server_trouble(settings):
+        return [Finding(SUBJECT, *trouble)]
     domains = domains_of(settings)
     dns = Dns(settings)
     published = await dns.addresses(settings.host)

@@ -8,6 +8,7 @@ import asyncio
 from collections.abc import Iterator
 
 from pymta.doctor.finding import NOTE, WARNING, Case, Finding
+from pymta.doctor.names import server_trouble
 from pymta.outcome import Outcome
 from pymta.resolver import Resolver
 
@@ -17,12 +18,16 @@ _LINE_MAX_OCTETS = 2048
 
 
 def look(case: Case) -> Iterator[Finding]:
-    if case.outside:
+    if not case.outside:
+        yield Finding(SUBJECT, "the way out", "was not looked at: nobody outside this host was called", "pymta-doctor --outside does", NOTE)
+    else:
         yield from asyncio.run(_look(case))
 
 
 async def _look(case: Case) -> list[Finding]:
     settings = case.settings
+    if trouble := server_trouble(settings):
+        return [Finding(SUBJECT, *trouble)]
     resolver = Resolver(settings.host, server=settings["dns.server"], timeout_s=settings["dns.timeout"], own_ports=frozenset())
     smarthost, port = settings["remote.smarthost"] or ("", settings["remote.port"])
     if smarthost:

@@ -72,7 +72,7 @@ def _place(case: Case, place: layout.Place, path: str, closed: list[str], missin
         yield Finding(SUBJECT, path, "it is no directory", f"move it away; {_MAKE}")
         return
     yield from _owner(case, place, path, facts)
-    yield from _mode(place, path, stat.S_IMODE(facts.st_mode), place.path.startswith("{etc}/"))
+    yield from _mode(place, path, stat.S_IMODE(facts.st_mode), place.path.startswith("{etc}"))
 
 
 def _owner(case: Case, place: layout.Place, path: str, facts: os.stat_result) -> Iterator[Finding]:

@@ -30,7 +30,7 @@ def look(case: Case) -> Iterator[Finding]:
         born = None if found.state == "in/inject" else survey.born(found)              # there anybody may choose names
         if born is not None:
             future += born > case.now + _FUTURE_S
-            if found.state != "corrupt" and (oldest is None or born < oldest[0]):
+            if found.state not in ("hold", "corrupt") and (oldest is None or born < oldest[0]):
                 oldest = born, found.id
         if found.state in _MOVED_BY and _still_s(case, found.path) > _STUCK_S:
             stuck[found.state] += 1
@@ -58,8 +58,8 @@ def look(case: Case) -> Iterator[Finding]:
     if oldest is not None:
         shown = ", ".join(f"{number} in {state}" for state, number in sorted(count.items()))
         age = max(0.0, case.now - oldest[0])
-        too_old = age > 2 * case.settings["queue.lifetime"] and not count["hold"]
-        yield Finding(SUBJECT, "all", f"{_messages(sum(count.values()))} ({shown}); the oldest, {oldest[1]}, is {_age(age)} old",
+        too_old = age > 2 * case.settings["queue.lifetime"]
+        yield Finding(SUBJECT, "all", f"{_messages(sum(count.values()))} ({shown}); the oldest that moves, {oldest[1]}, is {_age(age)} old",
                       "pymta-why says what holds it" if too_old else "", WARNING if too_old else NOTE)
     yield from _leftovers(case)
 

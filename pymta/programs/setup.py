@@ -4,8 +4,8 @@
     pymta-setup [--etc DIR] --records [--tlsa] [--json]
 
 Shows what it will write before it does, changes only the settings it was asked about, and can be run again at any time.  Exit status: 0;
-1 the answer was no; 2 wrong options; 65 a value that will not do; 71 accounts cannot be made; 73, 77 a file cannot be written; 78
-pymta.conf has a fault that must be mended first.
+1 the answer was no; 2 wrong options; 65 a value that will not do; 71 accounts cannot be made; 73, 77 a file cannot be written; 75 somebody
+else wrote at the same time; 78 pymta.conf has a fault that must be mended first.
 """
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ import os
 import sys
 from dataclasses import asdict, replace
 
-from pymta import clock, etcfiles, log, privs, settings, zone
+from pymta import clock, durable, etcfiles, log, privs, settings, zone
 from pymta.login import hashes
 from pymta.programs import passwd
 from pymta.setup import asking, host, plan, telling
@@ -26,7 +26,7 @@ from pymta.setup.asking import Wanted, Wrong
 from pymta.setup.plan import Change, Plan
 
 NAME = "pymta-setup"
-EX_NO, EX_DATAERR, EX_OSERR, EX_CANTCREAT, EX_NOPERM, EX_CONFIG = 1, 65, 71, 73, 77, 78
+EX_NO, EX_DATAERR, EX_OSERR, EX_CANTCREAT, EX_TEMPFAIL, EX_NOPERM, EX_CONFIG = 1, 65, 71, 73, 75, 77, 78
 _SYSTEMD = "/run/systemd/system"
 
 
@@ -126,7 +126,7 @@ def _set_up(given: argparse.Namespace, in_force: settings.Settings) -> int:
         print("nothing was written")
         return EX_NO
     if not given.dry_run:
-        _write(given, made, password)
+        _write(given, wanted, made, password)
     return _tell(given, made, changes, wanted)
 
 
@@ -221,14 +221,16 @@ def _names(made: Plan) -> list[str]:
     return list(dict.fromkeys((made.future.host, *made.future["local.domains"])))
 
 
-def _write(given: argparse.Namespace, made: Plan, password: str | None) -> None:
-    """Raises OSError, host.Failed."""
-    os.makedirs(given.etc, 0o755, exist_ok=True)
+def _write(given: argparse.Namespace, wanted: Wanted, made: Plan, password: str | None) -> None:
+    """Raises OSError, host.Failed, Refused."""
+    _directory(given.etc)
     if _is_host(given):
         accounts = host.missing_accounts()
         if accounts:
             host.make_accounts(accounts, made.future["local.virtual_home"])
     with etcfiles.alone(given.etc):
+        if plan.make(wanted, settings.read(given.etc)).changes != made.changes:
+            raise Refused(EX_TEMPFAIL, f"somebody has changed {given.etc} meanwhile, so nothing was written there; run this again")
         for change in made.changes:
             if change.data is not None:
                 etcfiles.replace(os.path.realpath(change.path), change.data, 0o644)
@@ -237,11 +239,18 @@ def _write(given: argparse.Namespace, made: Plan, password: str | None) -> None:
     folder = telling.certificate(made.future, given.self_signed).make
     if folder:
         from pymta.tls import make as tls_make
-        os.makedirs(folder, 0o755, exist_ok=True)
+        _directory(folder)
         tls_make.self_signed(folder, _names(made))
     if password is not None:
         with contextlib.redirect_stdout(io.StringIO()):
             passwd.Passwd(given.etc).set(made.user, password, any_will_do=True)    # it was looked at before
+
+
+def _directory(path: str) -> None:
+    """See that it is there, for the daemons to read whatever our umask is."""
+    if not os.path.isdir(path):
+        os.makedirs(os.path.dirname(path), 0o755, exist_ok=True)
+        durable.mkdir(path, 0o755, exact=True)
 
 
 # ---- what is said -----------------------------------------------------------------------------------------------------

@@ -124,7 +124,7 @@ def next_steps(settings: Settings, tls: Tls, found: list[Port], user: str, *, sy
     out.append("publish the records (pymta-setup --records prints them); PTR is set by whoever gave you the address")
     if tls.found is None or tls.found.facts is not None and tls.found.facts.self_signed:
         out.append(f"get a certificate that others trust: certbot certonly --standalone -d {settings.host}")
-    open_ports = sorted({int(port.address.rpartition(":")[2]) for port in found if ":" in port.address and not port.address.startswith(("127.", "[::1]"))})
+    open_ports = sorted({int(port.address.rpartition(":")[2]) for port in found if not port.address.startswith(("/", "127.", "[::1]"))})
     if open_ports:
         out.append(f"let the firewall pass TCP {', '.join(map(str, open_ports))} in and 25 out")
     if not settings["local.admin"]:

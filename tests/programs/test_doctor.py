@@ -392,12 +392,16 @@ def test_a_name_server_that_is_silent(system, conf):
         deaf.bind(("127.0.0.1", 0))
         conf(f"dns.server = 127.0.0.1:{deaf.getsockname()[1]}\ndns.timeout = 300ms\n")
         finds(system, "dns", "the name server", "it answers nothing", "fault")
+    conf("dns.server = ns.example.test:53\n")
+    finds(system, "dns", "dns.server", "ns.example.test is no IP address", "fault")
+    finds(system, "outside", "dns.server", "ns.example.test is no IP address", "fault", "--outside", "other.test")
 
 
 # ---- outside, when asked ----------------------------------------------------------------------------------------------
 def test_outside(system, conf, stranger):
     conf(f"remote.port = {stranger(b'220 mx.other.test ESMTP' + bytes([13, 10])).port}\n")
-    assert doctor(system, "--only", "outside") == (0, [])
+    status, (one,) = doctor(system, "--only", "outside")
+    assert status == 0 and "nobody outside this host was called" in one["why"]
     status, found = doctor(system, "--only", "outside", "--outside", "other.test")
     assert status == 0 and "it answers: 220 mx.other.test ESMTP" in found[0]["why"]
     conf(f"remote.port = {stranger(b'554 no' + bytes([13, 10])).port}\n")

@@ -104,6 +104,13 @@ def test_what_an_admin_wrote_stays(etc):
     assert stat.S_IMODE((etc / "pymta.conf").stat().st_mode) == 0o604
 
 
+def test_the_daemons_may_read_it_whatever_the_umask(tmp_path):
+    etc = tmp_path / "new" / "pymta"
+    done = subprocess.run([*PROGRAM, "--etc", str(etc), "--yes", "--host", "mail.example.org"], capture_output=True, text=True, timeout=60, umask=0o077)
+    assert done.returncode == 0, done
+    assert [stat.S_IMODE(os.stat(path).st_mode) for path in (etc, etc / "tls", etc / "pymta.conf", etc / "tls/cert.pem")] == [0o755, 0o755, 0o644, 0o644]
+
+
 def test_a_dry_run_writes_nothing(etc):
     before = snapshot(etc)
     out = setup(etc, "--dry-run", *GIVEN[1:-1])
@@ -252,7 +259,7 @@ def test_an_admin_answers(etc):
     terminal.answer("The first mail user", "ann@example.org")
     terminal.answer("Who reads the mail for root and postmaster (- for nobody yet) [ann@example.org]: ", "")
     terminal.answer("Password for ann@example.org: ", "short")
-    terminal.answer("too short", PASSWORD)
+    assert "too short" in terminal.answer("Password for ann@example.org: ", PASSWORD)    # what is typed before the prompt is thrown away
     terminal.answer("Once more: ", "something else")
     terminal.answer("the two are not the same\nPassword for ann@example.org: ", PASSWORD)
     terminal.answer("Once more: ", PASSWORD)
@@ -278,6 +285,18 @@ def test_an_admin_thinks_better_of_it(etc, last, status):
     terminal.answer("Write it [yes]: ", last)
     ended, seen = terminal.end()
     assert ended == status and snapshot(etc) == before
+
+
+def test_what_somebody_else_writes_meanwhile_stays(etc):
+    terminal = Terminal(etc, "--host", "mail.example.org", "--domain", "example.org", "--system-users", "no", "--admin", "root@example.net")
+    terminal.answer("The first mail user", "-")
+    terminal.wait("Write it [yes]: ")
+    with open(etc / "pymta.conf", "a") as file:
+        file.write("\nqueue.lifetime = 6d\n")
+    before = snapshot(etc)
+    terminal.answer("Write it [yes]: ", "")
+    status, seen = terminal.end()
+    assert status == 75 and "run this again" in seen and snapshot(etc) == before
 
 
 def test_killed_it_leaves_files_whole(etc):
