@@ -5,6 +5,7 @@ It comes as a client from this host does, says little, and goodbye.  Used by pym
 from __future__ import annotations
 
 import errno
+import ipaddress
 import os
 import re
 import socket
@@ -98,7 +99,7 @@ def shown(host: str, port: int) -> str:
 # ---- one conversation -------------------------------------------------------------------------------------------------
 def ask(settings: Settings, name: str, host: str, port: int) -> Answer:
     """What answers at an address, which may be the unspecified one."""
-    _, _, greeting, tls_at_once, question, mark = LISTENERS[name]
+    _, daemon, greeting, tls_at_once, question, mark = LISTENERS[name]
     timeout_s = _TIMEOUT_S + (settings["smtp.greet_delay"] if name == "smtp" else 0.0)
     try:
         sock = _connect(host, port, timeout_s)
@@ -107,7 +108,7 @@ def ask(settings: Settings, name: str, host: str, port: int) -> Answer:
     with sock:
         certificate = b""
         try:
-            if _behind_proxy(settings, sock):
+            if _behind_proxy(settings, daemon, sock):
                 sock.sendall(b"PROXY UNKNOWN\r\n")
             if tls_at_once:
                 sock = _unchecked().wrap_socket(sock, server_hostname=settings.host)
@@ -150,14 +151,12 @@ def _connect(host: str, port: int, timeout_s: float) -> socket.socket:
     raise trouble
 
 
-def _behind_proxy(settings: Settings, sock: socket.socket) -> bool:
+def _behind_proxy(settings: Settings, daemon: str, sock: socket.socket) -> bool:
     """Whether a connection from here must begin as one of a load balancer does (smtp.proxy_from)."""
-    import ipaddress
-    if sock.family == socket.AF_UNIX or not settings["smtp.proxy_from"]:
+    if daemon != "pymta-smtpd" or sock.family == socket.AF_UNIX:
         return False
     own = ipaddress.ip_address(sock.getsockname()[0])
-    return sock.getpeername()[1] in {port for row in ("smtp.listen", "smtp.submission", "smtp.submissions") for _, port in settings[row]} \
-        and any(own in network for network in settings["smtp.proxy_from"])
+    return any(own in network for network in settings["smtp.proxy_from"])
 
 
 def _unchecked() -> ssl.SSLContext:

@@ -4,6 +4,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -15,7 +16,7 @@ import trustme
 
 from tests import certificates
 from tests.nameserver import NameServer
-from tests.running import ROOT, Sandboxes
+from tests.running import ROOT, Sandboxes, wait_until
 
 HOST, DOMAIN, ADDRESS = "mail.example.test", "example.test", "192.0.2.7"
 
@@ -157,6 +158,25 @@ def test_a_mailbox_that_everybody_may_read_or_write(system):
         os.chmod(box, 0o700)
 
 
+def test_a_mailbox_that_is_none(system):
+    box = system.user("bob")["maildir"]
+    os.rename(box, box + ".away")
+    try:
+        open(box, "w").close()
+        finds(system, "places", box, "is no directory", "fault")
+        os.unlink(box)
+        assert doctor(system, "--only", "places")[0] == 0, "it is made at the first delivery"
+    finally:
+        os.rename(box + ".away", box)
+
+
+def test_a_spool_of_a_newer_pymta(system, still):
+    etc, spool = still
+    with open(os.path.join(spool, "state/format"), "w") as file:
+        file.write("99\n")
+    assert any(one["what"] == spool and "that of a newer pymta" in one["why"] and one["grade"] == "fault" for one in doctor(system, "--only", "places", etc=etc)[1])
+
+
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root to give files away")
 def test_owners(system):
     spool, box = system.ends["spool"], system.user("bob")["maildir"]
@@ -291,6 +311,40 @@ def test_nobody_answers(system, conf):
     assert any("no-socket (smtp.lmtp)" in one["what"] and "No such file" in one["why"] for one in doctor(system, "--only", "listeners")[1])
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root to be somebody else")
+def test_a_socket_that_this_user_may_not_connect_to(system, conf):
+    path = os.path.join(system.directory, "closed")
+    with socket.socket(socket.AF_UNIX) as listening:
+        listening.bind(path)
+        os.chmod(path, 0o600)
+        listening.listen()
+        conf(f"smtp.lmtp = {path}\n")
+        done = subprocess.run(["setpriv", "--reuid=1", "--regid=1", "--clear-groups", sys.executable, os.path.join(ROOT, "bin", "pymta-doctor"),
+                               "--etc", system.ends["etc"], "--only", "listeners", "--json"], capture_output=True, text=True, timeout=120)
+        if "Permission" in done.stderr:
+            pytest.skip("another user cannot read the program here")
+        (one,) = json.loads(done.stdout)["findings"]
+        assert done.returncode == 0 and path in one["what"] and "may not connect" in one["why"] and "as root" in one["remedy"]
+
+
+def test_behind_a_load_balancer():
+    with Sandboxes() as boxes:
+        box = boxes.start()
+        with open(os.path.join(box.ends["etc"], "pymta.conf"), "a") as file:
+            file.write("smtp.proxy_from = 127.0.0.0/8\n")
+        os.kill(box.ends["pids"]["pymta-smtpd"][0], signal.SIGHUP)
+
+        def wants_a_header():
+            with socket.create_connection(("127.0.0.1", box.ends["smtp"]), 10) as client:
+                client.settimeout(0.5)
+                try:
+                    return not client.recv(100)
+                except TimeoutError:
+                    return True
+        wait_until(wants_a_header)
+        assert doctor(box, "--only", "listeners") == (0, [])
+
+
 # ---- certificates -----------------------------------------------------------------------------------------------------
 def test_certificates(system, conf):
     authority = trustme.CA()
@@ -379,6 +433,18 @@ def test_notes_on_the_dns(system, zone):
     finds(system, "dns", DOMAIN, "there is no _imaps", "note")
 
 
+def test_spf_that_cannot_be_judged_here(system, conf, zone):
+    zone[DOMAIN] = {"MX": [f"10 {HOST}."], "TXT": ['"v=spf1 exists:%{i}.example.test -all"']}
+    finds(system, "dns", DOMAIN, "cannot be told before a mail is sent", "note")
+    conf("remote.smarthost = 127.0.0.1:9\n")
+    finds(system, "dns", DOMAIN, "mail leaves by remote.smarthost", "note")
+
+
+def test_a_host_without_a_domain(system, conf):
+    conf("host.name = mail\n")
+    finds(system, "dns", "mail", "it has no domain", "warning")
+
+
 def test_a_backup_mx_that_is_none(system, conf, zone):
     conf("local.relay_domains = branch.test\n")
     zone["branch.test"] = {"MX": ["10 mx.other.test."]}
@@ -413,6 +479,8 @@ def test_outside(system, conf, stranger):
     conf(f"remote.port = {port}\n")
     finds(system, "outside", f"port {port}", "mx.other.test [127.0.0.1]", "fault", "--outside", "other.test")
     finds(system, "outside", "nowhere.test", "cannot be found", "fault", "--outside", "nowhere.test")
+    conf(f"remote.smarthost = 127.0.0.1:{stranger(b'220 smart' + bytes([13, 10])).port}\n")
+    assert "it answers: 220 smart" in doctor(system, "--only", "outside", "--outside")[1][0]["why"]
 
 
 # ---- the queue --------------------------------------------------------------------------------------------------------

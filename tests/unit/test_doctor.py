@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as some
 
 from pymta import outcome, settings
-from pymta.doctor import disk, examine, spf, systemd
+from pymta.doctor import disk, examine, host, spf, systemd
 from pymta.doctor.finding import FAULT, NOTE, WARNING, Case, Finding
 
 # ---- disk -------------------------------------------------------------------------------------------------------------
@@ -125,6 +125,31 @@ def test_what_systemctl_shows():
     found = systemd.parse(SHOWN)
     assert found["pymta-smtp.socket"]["Listen"] == "[::]:25 (Stream)\n[::]:2525 (Stream)"
     assert found["pymta-imap.socket"]["ActiveState"] == "inactive" and systemd.parse("") == {}
+
+
+# ---- the host ---------------------------------------------------------------------------------------------------------
+def host_says(etc, text, now=1_900_000_000.0, source=""):
+    (etc / "pymta.conf").write_text(text)
+    read = settings.read(str(etc))
+    sources = {**read.sources, **({"host.name": source} if source else {})}
+    values = {row.name: read[row.name] for row in settings.SETTINGS}
+    return [(one.what, one.why, one.grade) for one in host.look(Case(settings.Settings(str(etc), values, sources, ()), now))]
+
+
+@pytest.mark.parametrize("name", ["mail.local", "mail.office.lan", "x.internal", "h.home.arpa", "localhost.localdomain"])
+def test_a_name_that_nobody_outside_knows(tmp_path, name):
+    assert ("host.name", f"{name} is a name that nobody outside knows, so other hosts distrust it", WARNING) in host_says(tmp_path, f"host.name = {name}\n")
+
+
+def test_a_name_of_the_system(tmp_path):
+    found = host_says(tmp_path, "host.name = mail.example.org\n", source="the system")
+    assert any(what == "host.name" and "is what the system says of itself" in why and grade == NOTE for what, why, grade in found)
+
+
+def test_a_clock_that_stands_before_this_program(tmp_path):
+    found = host_says(tmp_path, "host.name = mail.example.org\n", now=86400.0)
+    assert any(what == "clock" and "it says 1970-01-02 00:00, before this program was installed" in why and grade == FAULT for what, why, grade in found)
+    assert not any("before this program" in why for _, why, _ in host_says(tmp_path, "host.name = mail.example.org\n"))
 
 
 # ---- total ------------------------------------------------------------------------------------------------------------
