@@ -157,6 +157,8 @@ class _Reading:
             else:
                 out.settings["tls.key"] = paths[1]
                 out.set(*self.at(certificate), "tls.certificate", paths[0])
+        elif certificate:
+            out.different(*self.at(certificate), "its key is not to be seen (doveconf -n hides it; doveconf -nP does not); set tls.certificate and tls.key")
         if top.get("ssl") == "no":
             out.different(*self.at("ssl"), "there was no TLS; here there is")
         elif top.get("ssl"):

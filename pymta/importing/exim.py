@@ -224,20 +224,20 @@ class _Reading:
                     out.transport(where, f"{what}: {pattern} {rest}", one, f"{'lmtp:' if lmtp else ''}{host}:{port}", note)
 
     def _redirect(self, router: Block, what: str) -> None:
-        out, data = self.out, router.get("data")
+        out, data = self.out, re.sub(r"\$(domain|local_part)_data\b|\$\{(domain|local_part)(?:_data)?\}", lambda match: f"${match[1] or match[2]}", router.get("data"))
         if router.get("file"):
             if re.fullmatch(r"\$(?:home|\{home\})/\.forward", router.get("file")):
                 self._forwards(router, what)
             else:
                 out.unsupported(router.where, f"{what}: file = {router.get('file')}", "lists in files of their own; write aliases with :include:")
             return
-        found = re.search(r"\$\{lookup\s*\{([^}]*)\}\s*([a-z*@-]*search[*@]*)\s*\{(/[^}]*)\}", re.sub(r"\$\{(\w+)\}", r"$\1", data))
+        found = re.search(r"\$\{lookup\s*\{([^}]*)\}\s*([a-z*@-]*search[*@]*)\s*\{(/[^}]*)\}", data)
         if not found or not found[2].startswith(("lsearch", "wildlsearch", "partial-lsearch")):
             word = "refused or dropped mail" if data.startswith((":fail:", ":blackhole:", ":defer:")) else "aliases that are made by an expansion or a database"
             out.unsupported(router.where, f"{what}: data = {data}", f"{word}; write aliases")
             return
         key, path = found[1], found[3]
-        if "$domain" in path.replace("${domain}", "$domain"):
+        if "$domain" in path:
             directory, _, end = path.partition("$domain")
             domains = self.domains(router.options["domains"]) if "domains" in router.options else [name.removesuffix(end) for name in self.source.names(directory)]
             for domain in domains:

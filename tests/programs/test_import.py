@@ -1,13 +1,17 @@
 """pymta-import as it is called: what is shown, what is written, what is left alone."""
 from __future__ import annotations
 
+import imaplib
 import json
 import os
 import stat
+import subprocess
+import sys
 
 import pytest
 
 from tests.importing import check, place, run, run_json
+from tests.running import ROOT, Sandboxes, wait_until
 
 POSTFIX = {
     "/etc/postfix/main.cf": "myhostname = mail.a.example\nmydestination = a.example\nmyorigin = a.example\nhome_mailbox = Maildir/\n"
@@ -97,3 +101,56 @@ def test_octets_of_any_kind_are_shown_harmless(root, etc):
     done = run("postfix", "--root", root, "--etc", etc)
     assert done.returncode == 1 and "\x1b" not in done.stdout
     json.dumps(run_json("postfix", "--root", root, "--etc", etc))
+
+
+DOVECOT = {
+    "/etc/dovecot/dovecot.conf": "protocols = imap\nmail_location = maildir:/srv/mail/%d/%n\npassdb {\n driver = passwd-file\n args = /etc/dovecot/users\n}\n"
+                                 "userdb {\n driver = static\n args = uid=5000 gid=5000 home=/srv/mail/%d/%n\n}\nprotocol lmtp {\n mail_plugins = sieve\n}\n",
+    "/etc/dovecot/users": "ann@v.example:{PLAIN}correct horse\ncarl@v.example:{PLAIN}battery staple\n",
+}
+
+
+def test_a_mail_server_and_dovecot_one_after_the_other(root, etc):
+    place(root, DOVECOT | {"/etc/postfix/main.cf": POSTFIX["/etc/postfix/main.cf"] + "virtual_transport = lmtp:unix:private/dovecot-lmtp\n"})
+    run_json("postfix", "--root", root, "--etc", etc, "--write")
+    assert "ann@v.example\n" in files(etc)["users"]          # Postfix knows that she is there, Dovecot where her mail lies
+    told = run_json("dovecot", "--root", root, "--etc", etc, "--write")
+    assert told["kept"] == [] and [row["what"] for row in told["rows"] if row["verdict"] == "unsupported"] == ["mail_plugins: sieve"]
+    after = files(etc)
+    assert after["users"] == ("# from postfix, by pymta-import\nann@v.example:5000:5000:/srv/mail/v.example/ann\n"
+                              "# from dovecot, by pymta-import\ncarl@v.example:5000:5000:/srv/mail/v.example/carl\n")
+    assert after["pymta.conf"].endswith("# from dovecot, by pymta-import\npop3.listen =\npop3.listen_tls =\n")
+    assert stat.S_IMODE(os.stat(os.path.join(etc, "passwords")).st_mode) == 0o640
+    assert "correct horse" not in json.dumps(told) and told["files"]["passwords"][0] == "ann@v.example:{PLAIN}..."
+    assert "ln -s . /srv/mail/v.example/ann/Maildir" in told["next"]
+    assert [line for line in check(etc) if "warning" not in line] == []
+    whatif = os.path.join(ROOT, "bin", "pymta-whatif")
+    done = subprocess.run([sys.executable, whatif, "--etc", etc, "--json", "carl@v.example", "root"], capture_output=True, text=True, timeout=60)
+    fates = [json.loads(line)["recipients"][0] for line in done.stdout.splitlines()]
+    assert [(fate["maildir"], fate["uid"]) for fate in fates] == [("/srv/mail/v.example/carl/Maildir", 5000), ("/srv/mail/v.example/ann/Maildir", 5000)]
+
+
+def test_a_maildir_of_another_name_stays_where_it_is():
+    """The link that the report proposes: mail comes into the old Maildir, and IMAP shows what lay there."""
+    with Sandboxes() as sandboxes:
+        one = sandboxes.start()
+        old = os.path.join(one.directory, "old", "example.test", "carl")
+        for name in ("new", "cur", "tmp", ".Work/new", ".Work/cur", ".Work/tmp"):
+            os.makedirs(os.path.join(old, name))
+        with open(os.path.join(old, "cur", "1234.M1.host:2,S"), "w", encoding="ascii") as file:
+            file.write("Subject: old\n\nhello\n")
+        place(f"{one.directory}/root", {
+            "/etc/dovecot/dovecot.conf": f"mail_location = maildir:{one.directory}/old/%d/%n\npassdb {{\n driver = passwd-file\n args = /etc/dovecot/users\n}}\n",
+            "/etc/dovecot/users": "carl@example.test:{PLAIN}battery staple\n"})
+        told = run_json("dovecot", "--root", f"{one.directory}/root", "--etc", one.ends["etc"], "--write")
+        link = told["next"][0].split()
+        assert link[:2] == ["ln", "-s"]
+        subprocess.run(link, check=True)
+        owner = os.stat(os.path.join(one.ends["etc"], "users"))
+        subprocess.run(["chown", "-hR", f"{owner.st_uid}:{owner.st_gid}", os.path.join(one.directory, "old")], check=True)
+        one.send("carl@example.test")
+        wait_until(lambda: os.listdir(os.path.join(old, "new")))
+        client = imaplib.IMAP4(one.ends["host"], one.ends["imap"], timeout=30)
+        client.login("carl@example.test", "battery staple")
+        assert client.select()[1] == [b"2"] and b'"Work"' in b" ".join(client.list()[1])
+        client.logout()

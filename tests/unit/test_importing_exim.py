@@ -69,7 +69,7 @@ smart:
 virtual:
   driver = redirect
   domains = +virtual_domains
-  data = ${lookup{$local_part}lsearch*{/etc/exim/virtual/$domain}}
+  data = ${lookup{$local_part}lsearch*{/etc/exim/virtual/$domain_data}}
 system_aliases:
   driver = redirect
   allow_fail
