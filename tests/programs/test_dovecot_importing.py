@@ -5,7 +5,7 @@ import os
 import re
 import subprocess
 
-from pymta import hashes
+from pymta.login import hashes
 from pymta.importing import dovecotconf, dovecotusers
 from pymta.importing.report import Import
 from pymta.importing.source import Source
