@@ -18,7 +18,7 @@ import os
 import sys
 from dataclasses import asdict, replace
 
-from pymta import clock, durable, etcfiles, log, privs, settings, zone
+from pymta import check, clock, durable, etcfiles, log, privs, settings, zone
 from pymta.login import hashes
 from pymta.programs import passwd
 from pymta.setup import asking, host, plan, telling
@@ -267,6 +267,7 @@ def _show(changes: list[Change], given: argparse.Namespace) -> None:
 
 def _tell(given: argparse.Namespace, made: Plan, changes: list[Change], wanted: Wanted) -> int:
     future = made.future
+    remarks = list(made.remarks) if given.dry_run else [str(one) for one in check.everything(settings.read(given.etc))]
     tls = telling.certificate(future, False)
     known = telling.addresses(future, wanted.addresses)
     records = telling.records(future, known, tls if given.tlsa else None)
@@ -276,10 +277,10 @@ def _tell(given: argparse.Namespace, made: Plan, changes: list[Change], wanted: 
     said = telling.certificate_lines(future, tls, clock.now())
     if given.json:
         print(json.dumps({"changes": [{"path": change.path, "lines": change.lines} for change in changes], "written": bool(changes) and not given.dry_run,
-                          "check": made.remarks, "certificate": said, "ports": [asdict(port) for port in found], "records": zone.rows(records),
+                          "check": remarks, "certificate": said, "ports": [asdict(port) for port in found], "records": zone.rows(records),
                           "next": following}, indent=1))
         return 0
-    for title, lines in (("check", made.remarks), ("certificate", said),
+    for title, lines in (("check", remarks), ("certificate", said),
                          ("ports", [f"{port.address:<12} {port.listener:<12} {port.state}{f': {port.by}' if port.by else ''}" for port in found]),
                          ("publish in the DNS", _zone(records, known).splitlines()),
                          ("next", [f"{number}. {text}" for number, text in enumerate(following, 1)])):

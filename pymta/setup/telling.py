@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pymta import zone
 from pymta.tls import check as tls_check, files as tls_files
 from pymta.doctor import listeners, names
-from pymta.settings import Settings
+from pymta.settings import DEFAULT_ETC, Settings
 
 OURS, FREE, TAKEN, UNKNOWN = "ours", "free", "taken", "unknown"
 # by which of its addresses this host speaks to the world; nothing is sent (RFC 5737, RFC 3849: nobody has these)
@@ -111,28 +111,31 @@ def _port(settings: Settings, name: str, host: str, port: int) -> Port:
 
 # ---- what is next -----------------------------------------------------------------------------------------------------
 def next_steps(settings: Settings, tls: Tls, found: list[Port], user: str, *, systemd: bool, changed: bool) -> list[str]:
+    def own(program: str) -> str:
+        return program if settings.etc == DEFAULT_ETC else f"{program} --etc {settings.etc}"
+
     out = []
     for port in found:
         if port.state == TAKEN:
             out.append(f"stop what listens on {port.address} ({port.by}): pymta wants it for {port.listener}")
     runs = any(port.state == OURS for port in found)
     if not runs:
-        out.append("start it: systemctl enable --now pymta.target" if systemd else "start it: pymta-ctl start")
+        out.append("start it: systemctl enable --now pymta.target" if systemd else f"start it: {own('pymta-ctl')} start")
     elif changed:
         out.append("put it in force: systemctl reload pymta-smtpd pymta-qrun pymta-local pymta-remote pymta-imapd pymta-pop3d" if systemd
-                   else "put it in force: pymta-ctl reload")
-    out.append("publish the records (pymta-setup --records prints them); PTR is set by whoever gave you the address")
+                   else f"put it in force: {own('pymta-ctl')} reload")
+    out.append(f"publish the records ({own('pymta-setup')} --records prints them); PTR is set by whoever gave you the address")
     if tls.found is None or tls.found.facts is not None and tls.found.facts.self_signed:
         out.append(f"get a certificate that others trust: certbot certonly --standalone -d {settings.host}")
     open_ports = sorted({int(port.address.rpartition(":")[2]) for port in found if not port.address.startswith(("/", "127.", "[::1]"))})
     if open_ports:
         out.append(f"let the firewall pass TCP {', '.join(map(str, open_ports))} in and 25 out")
     if not settings["local.admin"]:
-        out.append("name who reads root's mail: pymta-setup --admin; until then it waits in hold/")
+        out.append(f"name who reads root's mail: {own('pymta-setup')} --admin; until then it waits in hold/")
     if user:
         imaps, submissions = (_port_of(settings, name) for name in ("imap.listen_tls", "smtp.submissions"))
         out.append(f"mail programs: user {user}, IMAP {settings.host} port {imaps} and SMTP port {submissions}, both with TLS")
-    out.append("look it all over: pymta-doctor, and pymta-doctor --outside for the way out")
+    out.append(f"look it all over: {own('pymta-doctor')}, and with --outside at the way out")
     return out
 
 

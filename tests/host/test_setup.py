@@ -147,7 +147,7 @@ def test_accounts_and_places_are_made_without_sysusers(host):
             "groupadd --system pymta-auth; rm -rf /var/spool/pymta /run/pymta /var/mail/pymta")
     assert {one["what"] for one in doctor(host, "--only", "places")} >= {"pymta-smtpd", "pymta-vmail", "/var/spool/pymta"}
     told = json.loads(host.run("pymta-setup", "--yes", "--json").stdout)
-    assert [change["path"] for change in told["changes"]] == ["accounts, by useradd", "places"]
+    assert [change["path"] for change in told["changes"]] == ["accounts, by useradd", "places"] and told["check"] == []
     host.sh("chgrp pymta-auth /etc/pymta/passwords")                             # its number is another now
     assert doctor(host, "--only", "places") == []
     assert host.sh("getent passwd pymta-smtpd pymta-vmail | cut -d: -f1,6,7").split() == ["pymta-smtpd:/:/usr/sbin/nologin", "pymta-vmail:/var/mail/pymta:/usr/sbin/nologin"]
