@@ -16,6 +16,8 @@ import os
 import socket
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Self
 
 from lockfile import AlreadyLocked, LockTimeout, NotLocked, NotMyLock
@@ -153,6 +155,20 @@ class DotLock(LinkLockFile):
     def break_lock(self) -> None:
         """Take the lock away, whoever holds it."""
         durable.unlink_if_there(self.lock_file)
+
+
+@contextmanager
+def held(path: bytes, timeout_s: float = 10.0) -> Iterator[None]:
+    """Hold path.lock for a while, as Dovecot does for its files.  Raises TimeoutError, OSError."""
+    lock = DotLock(os.fsdecode(path))
+    try:
+        lock.acquire(timeout_s)
+    except LockTimeout as error:
+        raise TimeoutError(str(error)) from None
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 class FolderLock:

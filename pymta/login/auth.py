@@ -15,6 +15,7 @@ An answer to a question that nobody waits for any more is dropped.
 from __future__ import annotations
 
 import asyncio
+import ipaddress
 import json
 import socket
 from collections import deque
@@ -45,6 +46,15 @@ class Login:
 
     name: str
     mailbox: Mailbox
+
+
+def plain_allowed(client: str, networks: tuple) -> bool:
+    """Whether a client of this address may say its password without TLS (login.plain_from)."""
+    try:
+        address = ipaddress.ip_address(client)
+    except ValueError:
+        return True                                     # a socket of this host
+    return any(address in network for network in networks)
 
 
 class Passwords:

@@ -9,11 +9,9 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Mapping
 
-from lockfile import LockTimeout
-
 from pymta import durable
 from pymta.formats import metadata
-from pymta.locks import DotLock
+from pymta.locks import held
 
 ENTRIES_MAX = 100                                       # of one mailbox
 VALUE_MAX_OCTETS = 1 << 16
@@ -75,16 +73,9 @@ def change(path: bytes, changes: Mapping[str, bytes | None]) -> None:
     """Set entries, remove those whose value is None: all or nothing.  Raises TooMany, TooBig, TimeoutError, OSError."""
     if any(value is not None and len(value) > VALUE_MAX_OCTETS for value in changes.values()):
         raise TooBig
-    lock = DotLock(os.fsdecode(path))
-    try:
-        lock.acquire(10)
-    except LockTimeout as error:
-        raise TimeoutError(str(error)) from None
-    try:
+    with held(path):
         entries = changed(read(path), changes)
         durable.replace(path, metadata.encode(entries), 0o600)
-    finally:
-        lock.release()
 
 
 def changed(entries: dict[str, bytes], changes: Mapping[str, bytes | None]) -> dict[str, bytes]:

@@ -9,12 +9,10 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Sequence
 
-from lockfile import LockTimeout
-
 from pymta import durable, log
 from pymta.formats import acl
 from pymta.formats.acl import Entry
-from pymta.locks import DotLock
+from pymta.locks import held
 
 ALL = frozenset(acl.RIGHTS)
 NONE: frozenset[str] = frozenset()
@@ -64,19 +62,12 @@ def change(directory: bytes, changed: Callable[[bytes], bytes]) -> None:
     """Put another text in the place of what stands in the file, under its lock.  Raises ValueError (a file that cannot be understood),
     FileNotFoundError (no such mailbox), TimeoutError, OSError."""
     path = os.path.join(directory, acl.NAME)
-    lock = DotLock(os.fsdecode(path))
-    try:
-        lock.acquire(10)
-    except LockTimeout as error:
-        raise TimeoutError(str(error)) from None
-    try:
+    with held(path):
         data = b""
         if os.path.exists(path):
             with open(path, "rb") as file:
                 data = file.read()
         durable.replace(path, changed(data), 0o600)
-    finally:
-        lock.release()
 
 
 def inherit(parent: bytes, directory: bytes) -> None:

@@ -8,11 +8,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from types import MappingProxyType
 
-from lockfile import LockTimeout
-
 from pymta import durable
 from pymta.formats import maildir, maildirsize, metadata, subscriptions
-from pymta.locks import DotLock
+from pymta.locks import held
 from pymta.mailbox import annotating, monitor, opened, room
 from pymta.mailbox.counts import Status, stamp, status_of
 from pymta.mailbox.folder import Folder
@@ -247,17 +245,10 @@ class MailStore:
         if all(name in before for name in names) and not any(name in before for name in less):
             return
         path = os.path.join(self.root, subscriptions.NAME)
-        lock = DotLock(os.fsdecode(path))
-        try:
-            lock.acquire(10)
-        except LockTimeout as error:
-            raise TimeoutError(str(error)) from None
-        try:
+        with held(path):
             now = [name for name in self.subscriptions() if name not in less and not (maildir.is_inbox(name) and "INBOX" in less)]
             now += [name for name in names if name not in now]
             durable.replace(path, subscriptions.encode(now), 0o600)
-        finally:
-            lock.release()
 
     # ---- folders ----------------------------------------------------------------------------------------------------------
     def open(self, name: str, right: str = "r") -> Folder:

@@ -6,7 +6,6 @@ in a process of the mailbox's uid (serve/sessions.py), or on the same wire where
 from __future__ import annotations
 
 import argparse
-import ipaddress
 import os
 from collections.abc import Callable
 
@@ -36,7 +35,7 @@ class LoginSession(Session):
         self._shared = shared
         self._asking = self._gone = False
         self._engine = LoginEngine(in_force.host, secure=wire.tls, can_tls=wire.worker.tls_context() is not None,
-                                   plain=_plain_allowed(wire.peer[0], in_force["login.plain_from"]),
+                                   plain=auth.plain_allowed(wire.peer[0], in_force["login.plain_from"]),
                                    off=off)
         self._trace = trace.begin(in_force["host.run"], "imap-login", (wire.peer[0],), Imap, f"{wire.listener} from {wire.peer[0]}")
         self._say(self._engine.take())
@@ -136,15 +135,6 @@ class LoginSession(Session):
         return {"listener": self.wire.listener, "peer": list(self.wire.peer), "tls": self.wire.tls_version,
                 "tag": self._engine.tag.decode("ascii"), "method": asked.mechanism,
                 "client": self._engine.client_id.get(b"name", b"").decode("utf-8", "replace")[:imap_without.CLIENT_MAX_CHARS]}
-
-
-def _plain_allowed(client: str, networks: tuple) -> bool:
-    """Whether this client may say its password without TLS."""
-    try:
-        address = ipaddress.ip_address(client)
-    except ValueError:
-        return True                                     # a socket of this host
-    return any(address in network for network in networks)
 
 
 def _open(worker: serve.Worker, apart: bool) -> Callable[[Wire], Session]:

@@ -3,7 +3,6 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import ipaddress
 import os
 from collections.abc import Callable
 
@@ -294,15 +293,6 @@ class Pop3Session(Session):
         self._server.committed(removed=left == 0)
 
 
-def _plain_allowed(client: str, networks: tuple) -> bool:
-    """Whether this client may say its password without TLS."""
-    try:
-        address = ipaddress.ip_address(client)
-    except ValueError:
-        return True                                     # a socket of this host
-    return any(address in network for network in networks)
-
-
 def _open(worker: serve.Worker, apart: bool) -> Callable[[Wire], Session]:
     """What a worker makes of each connection."""
     passwords = auth.Passwords(worker)
@@ -311,7 +301,7 @@ def _open(worker: serve.Worker, apart: bool) -> Callable[[Wire], Session]:
     def session(wire: Wire) -> Session:
         client = wire.peer[0]
         server = pop3.Pop3Server(tls=wire.tls, stls=not wire.tls and worker.tls_context() is not None,
-                                 login=wire.tls or _plain_allowed(client, in_force["login.plain_from"]))
+                                 login=wire.tls or auth.plain_allowed(client, in_force["login.plain_from"]))
         return Pop3Session(wire, in_force, server, passwords, service=wire.listener, client=client, apart=apart)
     return session
 

@@ -8,13 +8,11 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 
-from lockfile import LockTimeout
-
 from pymta import clock, durable
 from pymta.formats import courier, maildir, subscriptions, uidlist
 from pymta.formats.maildir import folder_of
 from pymta.formats.uidvalidity import next_uidvalidity, raise_to
-from pymta.locks import DotLock, FolderLock
+from pymta.locks import FolderLock, held
 from pymta.mailbox import Folder, MailStore
 from pymta.mailbox.tidying import rewrite_uidlist
 from pymta.upkeep.looked import entries, mailboxes
@@ -174,20 +172,13 @@ def _subscriptions(root: bytes) -> Iterator[str]:
 
 def replace_subscriptions(root: bytes, names: list[str]) -> bool:
     path = os.path.join(root, subscriptions.NAME)
-    lock = DotLock(os.fsdecode(path))
-    try:
-        lock.acquire(10)
-    except LockTimeout as error:
-        raise TimeoutError(str(error)) from None
-    try:
+    with held(path):
         if os.path.exists(path):
             with open(path, "rb") as file:
                 if subscriptions.decode(file.read()) == names:
                     return False
         durable.replace(path, subscriptions.encode(names), 0o600)
         return True
-    finally:
-        lock.release()
 
 
 # ---- from Dovecot -------------------------------------------------------------------------------------------------------
