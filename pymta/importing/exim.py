@@ -90,7 +90,7 @@ class _Reading:
             out.different("default", "no domainlist local_domains", "this program looks for the list of this name; write local.domains by hand")
         if self.qualify not in self.local and self.qualify != self.host.lower():
             where = conf.main.get("qualify_recipient") or conf.main.get("qualify_domain") or self.local_option
-            out.different(where.where, str(where), f"a bare name was one at {self.qualify}; here it is a user of this host: set local.admin = root@{self.qualify}, and write aliases")
+            out.different(where.where, str(where), f"a bare name was one at {self.qualify}; here it is a user of this host: local.admin = root@{self.qualify}; write aliases for others")
             out.settings.setdefault("local.admin", f"root@{self.qualify}")
         if option := conf.lists.get("domainlist relay_to_domains"):
             domains = [domain for domain in self.domains(option) if domain not in self.local]

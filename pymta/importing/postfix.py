@@ -67,7 +67,7 @@ class _Reading:
         table = postfixmaps.read(self.source, self.values.list(name), self.directory, where, aliases=aliases)
         for which, why in table.problems:
             if where != "default" or "cannot" in why:
-                self.out.unsupported(where, f"{name}: {which}", f"{why}; put what it holds into our files by hand, or by a script")
+                self.out.unsupported(where, f"{name}: {which}", f"{why}; let it print what it holds, and put that into our files")
         return table
 
     def names_in(self, name: str) -> list[str]:
@@ -115,7 +115,7 @@ class _Reading:
             out.same(*self.at("myorigin"), "the first of local.domains")
         elif self.origin not in self.local and self.origin != host.lower():
             out.different(*self.at("myorigin"), f"mail for a bare name (root, cron's mail) went to NAME@{self.origin}; here it is local: "
-                          f"set local.admin = root@{self.origin}, and write aliases for others")
+                          f"local.admin = root@{self.origin}; write aliases for others")
             out.settings.setdefault("local.admin", f"root@{self.origin}")
         delimiter = values.get("recipient_delimiter")
         out.settings["local.extension"] = "".join(dict.fromkeys(delimiter))
@@ -544,7 +544,7 @@ class _Reading:
             if service.type in ("inet", "pass") and service.command == "smtpd":
                 port = service.name.rpartition(":")[2]
                 listening.add(SERVICES.get(port, port))
-                self._smtpd(service, what, port)
+                self._smtpd(service, what, port if service.type == "inet" else "smtp")      # pass: from postscreen
             elif service.command == "postscreen":
                 out.different(service.where, what, "early talkers are refused by smtp.early_talk and smtp.greet_delay; block lists are not asked")
                 listening.add("25")
@@ -610,8 +610,9 @@ class _Reading:
                 out.same(parameter.where, what, "nothing here has to be told")
             elif name.startswith(postfixtables.TUNING[0]) and name not in values.asked:
                 out.different(parameter.where, what, postfixtables.TUNING[1])
-            elif name not in values.asked and not any(name == service.name + suffix for service in self.services
-                                                      for suffix in ("_destination_recipient_limit", "_destination_concurrency_limit")) and value:
+            elif any(name.startswith(f"{service.name}_") for service in self.services) and re.search(r"_(?:time|destination|recipient|transport|process|initial|minimum)_?\w*$", name):
+                out.different(parameter.where, what, "a limit of one service in master.cf")
+            elif name not in values.asked and value:
                 out.unsupported(parameter.where, what, "this program does not know what becomes of it; see postconf(5)")
         for service_path, why in self.source.unreadable.items():
             out.unsupported(service_path, service_path, f"cannot be read: {why}; run this as root")

@@ -90,6 +90,8 @@ TOLD: dict[str, tuple[str, str]] = {
     "permit_mx_backup_networks": (UNSUPPORTED, "took mail for domains whose MX pointed here; list them in local.relay_domains"),
     "smtp_dns_support_level": (UNSUPPORTED, "checked destinations by DNSSEC; nothing here does"),
     "address_verify_sender": (UNSUPPORTED, "asked other hosts whether an address is there; nothing here does"),
+    "postscreen_dnsbl_sites": (UNSUPPORTED, "asked block lists; none are asked here; put a filter before this host"),
+    "postscreen_access_list": (UNSUPPORTED, "shut hosts out, or let them pass; smtp.trusted names hosts that no check holds for, the firewall shuts out"),
     "smtpd_banner": (DIFFERENT, "our greeting names host.name and no program"),
     "mynetworks_style": (DIFFERENT, "only loopback may relay without a login; name networks in smtp.relay_from"),
     "notify_classes": (DIFFERENT, "problems are told in the log (pymta-log(5)), not by mail"),

@@ -43,6 +43,7 @@ class Import:
     senders: login -> addresses.  next: commands that remain for the admin."""
 
     rows: list[Row] = field(default_factory=list)
+    told: set[Row] = field(default_factory=set, repr=False)
     settings: dict[str, str] = field(default_factory=dict)
     aliases: dict[str, list[str]] = field(default_factory=dict)
     users: dict[str, str] = field(default_factory=dict)
@@ -67,7 +68,10 @@ class Import:
         return {SAME: self.same, DIFFERENT: self.different, UNSUPPORTED: self.unsupported}[verdict]
 
     def _row(self, verdict: str, where: str, what: str, text: str) -> None:
-        self.rows.append(Row(verdict, clean(where, 300), clean(what, 200), clean(text, 500)))
+        row = Row(verdict, clean(where, 300), clean(what, 200), clean(text, 500))
+        if row not in self.told:
+            self.told.add(row)
+            self.rows.append(row)
 
     # ---- what is made -------------------------------------------------------------------------------------------------
     def set(self, where: str, what: str, name: str, value: str, note: str = "") -> bool:

@@ -137,6 +137,7 @@ def test_what_is_written_is_in_order_and_mail_goes_where_it_went(tmp_path):
     ("mailbox_transport = lmtp:unix:private/dovecot-lmtp", "different", "pymta-import dovecot"),
     ("virtual_mailbox_maps = mysql:/etc/postfix/users.cf", "unsupported", "database"),
     ("virtual_alias_maps = hash:/etc/postfix/gone", "unsupported", "there is no /etc/postfix/gone"),
+    ("fax_destination_recipient_limit = 1", "different", "one service"), ("postscreen_dnsbl_sites = zen.block.example", "unsupported", "block lists"),
     ("no_such_setting_at_all = 1", "unsupported", "does not know"),
     ("this is no setting", "unsupported", "no setting"),
 ])
@@ -151,6 +152,13 @@ def test_a_host_that_passes_everything_on():
                         host="www.example.net")
     assert made.settings["local.domains"] == "" and made.settings["local.admin"] == "root@example.net"
     assert any("always local here" in row.text for row in made.rows)
+
+
+def test_postscreen_hands_on_to_the_smtpd_of_port_25():
+    made = read(**{"/etc/postfix/master.cf": "smtp inet n - y - 1 postscreen\nsmtpd pass - - y - - smtpd\n  -o smtpd_proxy_filter=127.0.0.1:10024\n"})
+    texts_ = {row.what: row.text for row in made.rows if "master.cf" in row.where}
+    assert "early talkers" in texts_["smtp inet postscreen"] and "another program" in texts_["smtpd pass smtpd -o smtpd_proxy_filter=127.0.0.1:10024"]
+    assert "smtpd pass smtpd" not in texts_ and "turn that off" in texts_["no submission"]
 
 
 def test_without_permit_mynetworks_nobody_relays():
