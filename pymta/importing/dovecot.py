@@ -281,7 +281,7 @@ class _Reading:
                     out.same(where, what, "the users of the system (local.system_users)")
                     self._system(home)
                 elif driver == "static":
-                    out.same(where, what, "uid, gid and home of each user stand in users")
+                    out.same(where, what, f"each line of users says it: uid {uid or '-'}, gid {gid or '-'}, home {home or '-'}")
                 elif driver != "prefetch":
                     out.unsupported(where, what, "asked another server or program for users; here users is a file: let it print lines name:uid:gid:home")
             else:
