@@ -203,14 +203,20 @@ def move(folder: Folder, uids: Iterable[int], target: Folder, by: object = None)
 def _moved(folder: Folder, target: Folder, made: list[tuple[bytes, Place]], keys: dict[bytes, bytes],
            changes: Changes) -> list[int]:
     """Names and UIDs of moved files durable: first where they are now, then where they were.  An error undoes nothing: the mail
-    is in target, and gets its UIDs from the next look."""
+    is in target, as if another program had put it there, and gets its UIDs from the next look."""
     if not made:
         return []
-    for base, place in made:
-        target.scanner.added(base, place)
-    settle_locked(target, changes, [base for base, _ in made], keys)
-    target.uidlist.sync()
-    durable.sync_dirs([*target.scanner.paths.values(), *folder.scanner.paths.values()])
+    bases = {base for base, _ in made}
+    try:
+        for base, place in made:
+            target.scanner.added(base, place)
+        settle_locked(target, changes, [base for base, _ in made], keys)
+        target.uidlist.sync()
+        durable.sync_dirs([*target.scanner.paths.values(), *folder.scanner.paths.values()])
+    except BaseException:
+        target.contents.drop([message for message in changes.arrived if message.base in bases], Changes())
+        target.contents.unknown.update(bases)
+        raise
     target.finish(changes)
     uids = {message.base: message.uid for message in changes.arrived}
     return [uids[base] for base, _ in made]

@@ -123,3 +123,22 @@ def test_keywords_that_could_not_be_written_are_not_told(store: mailbox.MailStor
     assert sum("onemore" in line and "FETCH" in line for line in other.say("h NOOP")) == 2
     for one in (doer, other):
         one.session.close()                             # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize(("kind", "number", "below"), [("append", 0, b"uidlist"), ("sync_file", 0, b"uidlist"), ("sync_dir", 0, b""), ("rename", 2, b".Work/")])
+def test_what_was_moved_is_found_where_it_is_now(store: mailbox.MailStore, kind: str, number: int, below: bytes) -> None:
+    """Also by a session that has that mailbox open; under UIDs that stay."""
+    doer, there = session(store), session(store)
+    there.say("b SELECT Work")
+    durable.tap = Refusing(kind, number, below)
+    assert doer.say("b MOVE 1:* Work")[-1].startswith("b NO [UNAVAILABLE]")
+    durable.tap = None
+    moved = number if kind == "rename" else MESSAGES
+    there.say("c NOOP")
+    there.say("d NOOP")
+    assert sum("FETCH" in line for line in there.say("e UID FETCH 1:* BODY.PEEK[]")) == moved
+    uids = [int(line.split()[4].rstrip(")")) for line in there.say("f FETCH 1:* (UID)") if "FETCH" in line]
+    assert uids == uids_on_disk(store, "Work") and len(uids) == moved
+    assert len(uids_on_disk(store, "INBOX")) == MESSAGES - moved
+    for one in (doer, there):
+        one.session.close()                             # type: ignore[union-attr]
