@@ -80,6 +80,11 @@ def test_every_program_has_a_page_a_script_and_one_sentence(program):
     assert len(read("bin", program).splitlines()) <= 6 and os.access(os.path.join(ROOT, "bin", program), os.X_OK)
 
 
+@pytest.mark.parametrize("program", PROGRAMS)
+def test_the_map_names_every_program(program):
+    assert re.search(rf"^\.(It )?Xr .*\b{program} \d", read("man", "pymta.7").partition(".Sh PROGRAMS")[2].partition("\n.Sh ")[0], re.M)
+
+
 def test_every_script_has_its_program():
     assert sorted(tomllib.loads(read("pyproject.toml"))["project"]["scripts"]) == PROGRAMS
 
