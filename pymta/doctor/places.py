@@ -8,7 +8,7 @@ import stat
 from collections.abc import Iterator
 
 from pymta import layout
-from pymta.accounts import Accounts
+from pymta.accounts import Accounts, Trouble
 from pymta.doctor.finding import NOTE, WARNING, Case, Finding, unseen
 from pymta.formats.live import quiet
 from pymta.formats.queuefile import SHARDS
@@ -107,8 +107,10 @@ def _mode(place: layout.Place, path: str, mode: int, is_admins: bool) -> Iterato
 
 # ---- mailboxes --------------------------------------------------------------------------------------------------------
 def _mailboxes(case: Case) -> Iterator[Finding]:
+    accounts = Accounts(case.settings, quiet)
+    yield from _virtual_home(case, accounts)
     try:
-        boxes = list(Accounts(case.settings, quiet).users())
+        boxes = list(accounts.users())
     except OSError as error:
         yield unseen(SUBJECT, error.filename or case.settings.etc, error)
         return
@@ -124,6 +126,8 @@ def _mailboxes(case: Case) -> Iterator[Finding]:
             closed += 1
             continue
         except OSError as error:
+            if isinstance(error, NotADirectoryError) and box.home.startswith(case.settings["local.virtual_home"].rstrip("/") + "/"):
+                continue                                # told with that
             yield unseen(SUBJECT, box.maildir, error)
             continue
         mode = stat.S_IMODE(facts.st_mode)
@@ -138,6 +142,27 @@ def _mailboxes(case: Case) -> Iterator[Finding]:
             yield Finding(SUBJECT, box.maildir, "everybody may look into it", f"chmod 700 {box.maildir}", WARNING)
     if closed:
         yield Finding(SUBJECT, f"{closed} mailboxes", "may not be looked at by this user", "run pymta-doctor as root", NOTE)
+
+
+def _virtual_home(case: Case, accounts: Accounts) -> Iterator[Finding]:
+    """Where the mailboxes of virtual users lie; made with the first of them."""
+    path = case.settings["local.virtual_home"]
+    try:
+        facts = os.stat(path)
+        owner, _ = accounts.virtual_owner()
+    except FileNotFoundError:
+        return
+    except Trouble:
+        return                                          # told with the configuration
+    except OSError as error:
+        yield unseen(SUBJECT, path, error)
+        return
+    if not stat.S_ISDIR(facts.st_mode):
+        yield Finding(SUBJECT, path, "it is no directory, so virtual users get no mail", f"move it away; {_MAKE}")
+    elif facts.st_mode & 0o002:
+        yield Finding(SUBJECT, path, "everybody may write it, and so take the place of a mailbox", f"chmod o-w {path}")
+    elif facts.st_uid not in (0, owner):
+        yield Finding(SUBJECT, path, f"it belongs to {_user(facts.st_uid)}, but mailboxes in it to {_user(owner)}", f"chown {_user(owner)} {path}")
 
 
 def _user(uid: int) -> str:

@@ -52,7 +52,7 @@ def daemons(subject: str, names: Iterable[str]) -> Iterator[Finding]:
         elif state != "active":
             why = f", {values['Result']}" if values.get("Result", "success") != "success" else ""
             yield Finding(subject, unit, f"it does not run ({state}{why})", f"systemctl start {unit}; journalctl -u {unit} says why it ended")
-        elif int(values.get("NRestarts") or 0) > 0:
+        elif values.get("NRestarts", "0").strip("0").isdigit():
             yield Finding(subject, unit, f"it was started again {values['NRestarts']} times after it ended by itself", f"journalctl -u {unit} says why", WARNING)
     target = found.get("pymta.target", {})
     if target.get("LoadState") != "not-found" and target.get("UnitFileState") not in ("enabled", "enabled-runtime", "static", "alias"):

@@ -158,6 +158,29 @@ def test_a_mailbox_that_everybody_may_read_or_write(system):
         os.chmod(box, 0o700)
 
 
+def test_where_virtual_users_live(system):
+    home = os.path.dirname(os.path.dirname(system.user("alice")["maildir"]))
+    before = os.stat(home)
+    try:
+        os.chmod(home, 0o777)
+        finds(system, "places", home, "everybody may write it", "fault")
+        os.chmod(home, 0o755)
+        if os.geteuid() == 0:
+            os.chown(home, 1, -1)
+            finds(system, "places", home, "it belongs to daemon, but mailboxes in it to", "fault")
+            os.chown(home, before.st_uid, -1)
+        os.rename(home, home + ".away")
+        assert doctor(system, "--only", "places")[0] == 0
+        open(home, "w").close()
+        finds(system, "places", home, "virtual users get no mail", "fault")
+    finally:
+        if os.path.isdir(home + ".away"):
+            os.unlink(home)
+            os.rename(home + ".away", home)
+        os.chown(home, before.st_uid, -1)
+        os.chmod(home, before.st_mode & 0o7777)
+
+
 def test_a_mailbox_that_is_none(system):
     box = system.user("bob")["maildir"]
     os.rename(box, box + ".away")

@@ -127,6 +127,22 @@ def test_what_systemctl_shows():
     assert found["pymta-imap.socket"]["ActiveState"] == "inactive" and systemd.parse("") == {}
 
 
+def test_how_systemd_sees_daemons(monkeypatch):
+    """What `systemctl show` prints in states that a test host does not get into."""
+    states = {"a.service": {"LoadState": "loaded", "ActiveState": "active", "NRestarts": "0"},
+              "b.service": {"LoadState": "not-found", "ActiveState": "inactive"},
+              "c.service": {"LoadState": "loaded", "ActiveState": "failed", "Result": "exit-code"},
+              "d.service": {"LoadState": "loaded", "ActiveState": "activating", "SubState": "auto-restart"},
+              "e.service": {"LoadState": "loaded", "ActiveState": "active", "NRestarts": "[not set]"},
+              "pymta.target": {"LoadState": "loaded", "UnitFileState": "enabled"}}
+    monkeypatch.setattr(systemd, "show", lambda units, properties: states)
+    found = {one.what: (one.why, one.grade) for one in systemd.daemons("daemons", "abcde")}
+    assert found == {"b.service": ("there is no such unit", FAULT), "c.service": ("it does not run (failed, exit-code)", FAULT),
+                     "d.service": ("it is activating (auto-restart)", WARNING)}
+    monkeypatch.setattr(systemd, "show", lambda units, properties: {})
+    assert [one.why for one in systemd.daemons("daemons", "a")] == ["it does not answer"]
+
+
 # ---- the host ---------------------------------------------------------------------------------------------------------
 def host_says(etc, text, now=1_900_000_000.0, source=""):
     (etc / "pymta.conf").write_text(text)
