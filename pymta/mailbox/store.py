@@ -175,8 +175,12 @@ class MailStore:
                 self.close(target)
 
     def special_use(self, name: str) -> str | None:
-        """The special-use attributes (RFC 6154) of a mailbox, with blanks between, or None."""
-        return self.special_uses(self.list()).get(name)
+        """The special-use attributes (RFC 6154) of a mailbox, with blanks between, or None.  The others are looked at only where it
+        matters what they say: a LIST may ask for the annotations of each of ten thousand."""
+        given = annotating.role(os.path.join(self.directory(name), metadata.NAME))
+        if given is None and name in annotating.BY_NAME:
+            return self.special_uses(self.list()).get(name)
+        return annotating.uses([(name, given)]).get(name)
 
     def special_uses(self, names: Iterable[str]) -> dict[str, str]:
         """The same of all mailboxes, which are names."""

@@ -132,3 +132,14 @@ def test_a_role_and_notes_go_with_a_mailbox_that_dovecot_renames():
             dovecot.command("RENAME Entwurf Neu")
         assert store.annotations("Neu") == {"/shared/comment": b"ours", annotating.ROLE: b"\\Drafts"}
         opened.forget_all()
+
+
+def test_the_role_of_one_mailbox_is_not_a_look_at_all(store, monkeypatch):
+    for number in range(30):
+        store.create(f"n{number}")
+    store.create("Gesendet", b"\\Sent")
+    names, looks = store.list(), []
+    monkeypatch.setattr(store, "list", lambda: looks.append(1) or names)
+    assert {name: use for name in names if (use := store.annotations(name).get(annotating.ROLE))} == {
+        "Archive": b"\\Archive", "Drafts": b"\\Drafts", "Junk": b"\\Junk", "Trash": b"\\Trash", "Gesendet": b"\\Sent"}
+    assert len(looks) <= len(annotating.BY_NAME)
