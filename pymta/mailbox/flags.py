@@ -129,12 +129,16 @@ def _spill(folder: Folder, before: dict[int, frozenset[str]], mode: str, overflo
     assert folder.uidlist.list is not None
     keys, changed = folder.uidlist.list.keys, False
     as_before = dict(keys)
+    low = {keyword.lower() for keyword in overflow}
     for uid in before:
         now = overflow_of(keys.get(uid, b""))
-        low = {keyword.lower() for keyword in overflow}
-        rest = [keyword for keyword in now if keyword.lower() not in low]
-        after = rest if mode == "remove" else now + [k for k in overflow if k.lower() not in {n.lower() for n in now}] \
-            if mode == "add" else overflow
+        if mode == "remove":
+            after = [keyword for keyword in now if keyword.lower() not in low]
+        elif mode == "add":
+            have = {keyword.lower() for keyword in now}
+            after = now + [keyword for keyword in overflow if keyword.lower() not in have]
+        else:
+            after = overflow
         if after != now:
             words = uidlist.with_key(keys.get(uid, b""), b"K", overflow_value(after))
             if words:
