@@ -31,23 +31,28 @@ def merge(made: Import, there: Mapping[str, bytes], title: str) -> Merged:
         data = there.get(name, b"")
         new = []
         for key, line in lines.items():
-            before = known.get(key)
-            if before is None:
+            stands = known.get(key)
+            if stands is None:
                 new.append(line)
-            elif before.split() != line.split():
-                out.kept.append((name, before, line))
-        for old, line in completed:
-            data = b"\n".join(line.encode("utf-8", "surrogateescape") if row.strip() == old else row for row in data.split(b"\n"))
+            elif stands.split() != line.split():
+                out.kept.append((name, stands, line))
+        if completed:
+            rows = data.split(b"\n")
+            for number, line in completed.items():
+                before = _text(rows[number - 1])
+                rows[number - 1] = before.replace(conf.without_comment(before).strip(), line, 1).encode("utf-8", "surrogateescape")
+            data = b"\n".join(rows)
         if new or completed:
             parts = [data, b"\n" if data and not data.endswith(b"\n") else b""]
             if new:
                 parts.append(f"# {title}\n".encode() + "".join(f"{line}\n" for line in new).encode("utf-8", "surrogateescape"))
             out.files[name] = b"".join(parts)
-            out.added[name] = [line for _, line in completed] + new
+            out.added[name] = [*completed.values(), *new]
     return out
 
 
-_Part = tuple[str, dict[str, str], dict[str, str], list[tuple[bytes, str]]]
+# name of the file; key -> line that is wanted; key -> line that is there; number of a line -> what takes its place
+_Part = tuple[str, dict[str, str], dict[str, str], dict[int, str]]
 
 
 def _text(data: bytes) -> str:
@@ -57,16 +62,17 @@ def _text(data: bytes) -> str:
 def _settings(made: Import, there: Mapping[str, bytes]) -> _Part:
     rows, _ = conf.parse(_text(there.get("pymta.conf", b"")))
     return ("pymta.conf", {name: f"{name} = {value}".rstrip() for name, value in made.settings.items()},
-            {name: f"{name} = {value}".rstrip() for _, name, value in rows}, [])
+            {name: f"{name} = {value}".rstrip() for _, name, value in rows}, {})
 
 
 def _users(made: Import, there: Mapping[str, bytes]) -> _Part:
-    known, completed = {}, []
+    known: dict[str, str] = {}
+    completed: dict[int, str] = {}
     lines = dict(made.users)
     for name, user in users.decode(there.get("users", b"")).by_name.items():
         line = _text(users.encode(user)).strip()
         if line == name and lines.get(name, name) != name:
-            completed.append((name.encode(), lines.pop(name)))
+            completed[user.number] = lines.pop(name)
         elif lines.get(name) == name:
             del lines[name]                                 # it says no more than what stands there
         known[name] = line
@@ -76,7 +82,7 @@ def _users(made: Import, there: Mapping[str, bytes]) -> _Part:
 def _passwords(made: Import, there: Mapping[str, bytes]) -> _Part:
     known, _ = passwords.decode(there.get("passwords", b""))
     return ("passwords", {name: f"{name}:{hash}" for name, hash in made.passwords.items()},
-            {name: f"{name}:{entry.hash}" for name, entry in known.items()}, [])
+            {name: f"{name}:{entry.hash}" for name, entry in known.items()}, {})
 
 
 def _aliases(made: Import, there: Mapping[str, bytes]) -> _Part:
@@ -88,23 +94,23 @@ def _aliases(made: Import, there: Mapping[str, bytes]) -> _Part:
             if name in made.aliases else None
         alike = ours and [(one.kind, one.value) for one in ours.targets] == [(one.kind, one.value) for one in alias.targets]
         known[name] = f"{name}: {', '.join(made.aliases[name])}" if alike else lines[alias.number - 1].strip()
-    return "aliases", {name: f"{name}: {', '.join(targets)}" for name, targets in made.aliases.items()}, known, []
+    return "aliases", {name: f"{name}: {', '.join(targets)}" for name, targets in made.aliases.items()}, known, {}
 
 
 def _transports(made: Import, there: Mapping[str, bytes]) -> _Part:
     data = there.get("transports", b"")
     lines = _text(data).split("\n")
     return "transports", dict(made.transports), {name: lines[number - 1].strip() for name, (number, _)
-                                                 in transports.decode(data).by_pattern.items()}, []
+                                                 in transports.decode(data).by_pattern.items()}, {}
 
 
 def _senders(made: Import, there: Mapping[str, bytes]) -> _Part:
     """Lines for one login add up, so only what is missing is added, and nothing contradicts."""
     known = senders.decode(there.get("senders", b"")).by_login
     missing = {login: [one for one in addresses if one not in known.get(login, frozenset())] for login, addresses in made.senders.items()}
-    return "senders", {f"+{login}": f"{login}: {', '.join(addresses)}" for login, addresses in missing.items() if addresses}, {}, []
+    return "senders", {f"+{login}": f"{login}: {', '.join(addresses)}" for login, addresses in missing.items() if addresses}, {}, {}
 
 
 def _relay(made: Import, there: Mapping[str, bytes]) -> _Part:
     known = relay_recipients.decode(there.get("relay_recipients", b"")).by_name
-    return "relay_recipients", dict(made.relay_recipients), {name: made.relay_recipients.get(name, name) for name in known}, []
+    return "relay_recipients", dict(made.relay_recipients), {name: made.relay_recipients.get(name, name) for name in known}, {}

@@ -15,7 +15,6 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from pymta import settings
-from pymta.login import hashes
 from pymta.formats import aliases as formats_aliases
 from pymta.formats import passwords as formats_passwords
 from pymta.formats import relay_recipients as formats_relay
@@ -23,6 +22,7 @@ from pymta.formats import senders as formats_senders
 from pymta.formats import transports as formats_transports
 from pymta.formats import users as formats_users
 from pymta.formats.users import clean
+from pymta.login import hashes
 
 SAME, DIFFERENT, UNSUPPORTED = "same", "different", "unsupported"
 

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 
 import pytest
 
-from pymta.importing import exim, postfix, postfixconf, postfixmaps, postfixtables
+from pymta.importing import exim, postfix
+from pymta.importing.postfix import grammar, maps, tables
 from pymta.importing.source import Source
 from tests.importing import who, write
 from tests.peers.conftest import WHERE
@@ -56,12 +57,12 @@ def test_postconf_gives_each_setting_the_same_value(room):
     main = FILES["/etc/postfix/main.cf"] + "a = ${recipient_delimiter?{yes}:{no}}\nb = $a/${nothing:none}/${domain}\nc = ${{$compatibility_level} <level {3} ? {old} : {new}}\nd = $$x\n"
     room.write("main.cf", main)
     room.write("master.cf", FILES["/etc/postfix/master.cf"])
-    given, _ = postfixconf.main_cf(main, "main.cf")
-    values = postfixconf.Values(given, postfixtables.DEFAULTS | {"config_directory": room.inside})
+    given, _ = grammar.main_cf(main, "main.cf")
+    values = grammar.Values(given, tables.DEFAULTS | {"config_directory": room.inside})
     theirs = dict(line.partition(" =")[::2] for line in room.ask("postconf", "-c", room.inside, "-x", "-n").splitlines())
     assert {"mydestination", "mynetworks", "relayhost", "myhostname"} <= set(theirs)
     for name, value in theirs.items():
-        assert postfixconf.items(values.get(name)) == postfixconf.items(value.strip()), name
+        assert grammar.items(values.get(name)) == grammar.items(value.strip()), name
     asked = [name for name in ("a", "b", "c", "d") if name in theirs or room.ask("postconf", "-c", room.inside, "-x", "-h", name).strip()]
     for name in asked:
         assert values.get(name) == room.ask("postconf", "-c", room.inside, "-x", "-h", name).strip(), name
@@ -71,9 +72,9 @@ def test_postconf_gives_each_setting_the_same_value(room):
 def test_our_defaults_are_those_of_postfix(room):
     room.write("main.cf", "compatibility_level = 3.6\n")
     room.write("master.cf", "")
-    values = postfixconf.Values({}, postfixtables.DEFAULTS | {"compatibility_level": "3.6", "myhostname": "h.example", "mydomain": "example"})
+    values = grammar.Values({}, tables.DEFAULTS | {"compatibility_level": "3.6", "myhostname": "h.example", "mydomain": "example"})
     theirs = dict(line.partition(" =")[::2] for line in room.ask("postconf", "-c", room.inside, "-d").splitlines())
-    ours = postfixtables.DEFAULTS
+    ours = tables.DEFAULTS
     different = {name for name in ours if name in theirs and ours[name].split() != theirs[name].split() and "${" not in theirs[name] and name != "compatibility_level"}
     assert different <= {"alias_maps", "alias_database", "mydomain", "config_directory", "smtputf8_enable", "swap_bangpath", "allow_percent_hack"}, {name: (ours[name], theirs[name]) for name in different}
     assert values.get("mydestination") == "h.example, localhost.example, localhost"
@@ -84,7 +85,7 @@ def test_postmap_finds_the_same_in_a_table(room):
     room.write("main.cf", "compatibility_level = 3.6\n")
     table = "# comment\nann@v.example  one two\n   three\nUPPER@v.example x\n@v.example\tcatch, all\nann@v.example twice\nlast y"
     path = room.write("table", table)
-    ours = postfixmaps.read(Source(room.root), [f"texthash:{path}"], "/", "main.cf:1")
+    ours = maps.read(Source(room.root), [f"texthash:{path}"], "/", "main.cf:1")
     for key in ("ann@v.example", "upper@v.example", "@v.example", "last", "none"):
         theirs = room.ask("postmap", "-c", room.inside, "-q", key, f"texthash:{path}").rstrip("\n")
         assert (ours.get(key) or "").split() == theirs.split(), key
@@ -97,7 +98,7 @@ def test_postalias_reads_the_same_aliases(room):
     room.write("main.cf", "compatibility_level = 3.6\n")
     path = room.write("aliases", FILES["/etc/aliases"] + 'Mixed: x, "y z"@far.example\n"odd name": ann\nann: bob\n')
     room.ask("postalias", "-c", room.inside, f"hash:{path}")
-    ours = postfixmaps.read(Source(room.root), [f"hash:{path}"], "/", "main.cf:1", aliases=True)
+    ours = maps.read(Source(room.root), [f"hash:{path}"], "/", "main.cf:1", aliases=True)
     theirs = dict(line.partition(":")[::2] for line in room.ask("postalias", "-c", room.inside, "-s", f"hash:{path}").splitlines())
     assert {key.strip('"'): value.replace(" ", "").strip() for key, value in theirs.items() if key.strip('"') not in ("@", "YP_LAST_MODIFIED", "YP_MASTER_NAME")} == {
         key.strip('"'): entry.value.replace(" ", "") for key, entry in ours.entries.items()}

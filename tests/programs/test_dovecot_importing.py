@@ -6,7 +6,7 @@ import re
 import subprocess
 
 from pymta.login import hashes
-from pymta.importing import dovecotconf, dovecotusers
+from pymta.importing.dovecot import grammar, passwdfile
 from pymta.importing.report import Import
 from pymta.importing.source import Source
 from tests import dovecot
@@ -25,7 +25,7 @@ def said(*words: str) -> str:
         os.seteuid(before)
 
 
-def flat(section: dovecotconf.Section, prefix: str = "") -> dict[str, str]:
+def flat(section: grammar.Section, prefix: str = "") -> dict[str, str]:
     out = {prefix + key: one.value for key, one in section.settings.items()}
     for inner in section.sections:
         out |= flat(inner, f"{prefix}{inner.kind} {inner.name}".strip() + "/")
@@ -50,8 +50,8 @@ def test_doveconf_reads_the_same_settings():
         for name in ("mail.pem", "mail.key"):
             with open(f"{where}/{name}", "w", encoding="ascii") as file:
                 file.write("x\n")
-        theirs = flat(dovecotconf.read(Source(), "doveconf", said("doveconf", "-c", f"{inside}/dovecot.conf", "-n").encode()).top)
-        ours = flat(dovecotconf.read(Source(dovecot.ROOT or "/"), f"{inside}/dovecot.conf").top)
+        theirs = flat(grammar.read(Source(), "doveconf", said("doveconf", "-c", f"{inside}/dovecot.conf", "-n").encode()).top)
+        ours = flat(grammar.read(Source(dovecot.ROOT or "/"), f"{inside}/dovecot.conf").top)
     assert theirs, "doveconf said nothing"
     for key, value in theirs.items():
         same = ours.get(key, "").split() == value.replace("30 days", "30d").split()
@@ -68,7 +68,7 @@ def test_every_hash_that_dovecot_makes_is_checked_or_refused_and_never_taken_wro
         made = said("doveadm", "pw", "-s", scheme, "-u", "ann@v.example", "-p", "correct horse", *(["-r", "5"] if scheme == "BLF-CRYPT" else [])).strip()
         if not re.match(r"\{[A-Z0-9.-]+\}.", made):
             continue                                    # it cannot make this one
-        ours, out = dovecotusers.hash_of(made, "CRYPT"), Import()
+        ours, out = passwdfile.hash_of(made, "CRYPT"), Import()
         if out.password("users:1", "ann@v.example", ours):
             taken.append(scheme)
             assert hashes.matches(ours, b"correct horse"), (scheme, made, ours)
@@ -83,4 +83,4 @@ def test_a_bare_digest_is_taken_for_what_it_is():
         for scheme in ("SHA256", "SSHA512", "SHA1"):
             made = said("doveadm", "pw", "-s", scheme + coding, "-p", "correct horse").strip()
             if made:
-                assert hashes.matches(dovecotusers.hash_of(made, "CRYPT"), b"correct horse"), made
+                assert hashes.matches(passwdfile.hash_of(made, "CRYPT"), b"correct horse"), made

@@ -62,7 +62,7 @@ def test_what_is_written_is_in_order_and_the_second_time_nothing_is_added(root, 
 
 def test_what_stands_there_holds_and_is_shown(root, etc):
     os.mkdir(etc)
-    there = {"pymta.conf": "# mine\nhost.name = mx.a.example # ours\n", "users": "ann@v.example\nbob@v.example\n", "aliases": "root@a.example: bob@v.example"}
+    there = {"pymta.conf": "# mine\nhost.name = mx.a.example # ours\n", "users": "Ann@v.example   # first\nbob@v.example\n", "aliases": "root@a.example: bob@v.example"}
     place(etc, there)
     os.chmod(os.path.join(etc, "users"), 0o600)
     told = run_json("postfix", "--root", root, "--etc", etc, "--write")
@@ -70,7 +70,7 @@ def test_what_stands_there_holds_and_is_shown(root, etc):
                             {"file": "aliases", "stands": "root@a.example: bob@v.example", "import": "root@a.example: ann@v.example"}]
     after = files(etc)
     assert after["pymta.conf"].startswith(there["pymta.conf"]) and after["aliases"] == there["aliases"]
-    assert after["users"] == "ann@v.example:5000:5000:/srv/mail/v.example/ann\nbob@v.example\n"         # of whom the name alone was known
+    assert after["users"] == "ann@v.example:5000:5000:/srv/mail/v.example/ann   # first\nbob@v.example\n"         # of whom the name alone was known
     assert stat.S_IMODE(os.stat(os.path.join(etc, "users")).st_mode) == 0o600
 
 

@@ -5,7 +5,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings, strategies as st
 
 from pymta.login import hashes
-from pymta.importing import dovecot, dovecotconf, dovecotusers
+from pymta.importing import dovecot
+from pymta.importing.dovecot import grammar, passwdfile
 from tests.importing import check, rows, texts, who, write
 
 OLD = {
@@ -215,26 +216,26 @@ def test_a_file_for_each_domain():
     ("{MD5}$1$salt$qJH7.N4xYta3aEG/dfqo/0", "CRYPT", b"password"), ("secret", "PLAIN", b"secret"), ("{CLEARTEXT}secret", "", b"secret"),
 ])
 def test_a_hash_is_still_that_of_the_password(field, scheme, password):
-    ours = dovecotusers.hash_of(field, scheme)
+    ours = passwdfile.hash_of(field, scheme)
     assert hashes.matches(ours, password) and not hashes.matches(ours, b"x" + password)
 
 
 @pytest.mark.parametrize("rule, size", [("*:storage=1G", "1G"), ("*:bytes=1048576", "1M"), ("*:storage=100", "100K"), ("*:storage=0", "0"), ("Trash:storage=+1M", None),
                                         ("*:messages=100", None), ("*:storage=1G:messages=5", None), ("500M", "500M"), ("*:storage=", None), ("", None)])
 def test_a_quota(rule, size):
-    assert dovecotusers.quota(rule) == size
+    assert passwdfile.quota(rule) == size
 
 
 @pytest.mark.parametrize("template, path", [
     ("/m/%d/%n", "/m/V.example/Ann"), ("/m/%Lu", "/m/ann@v.example"), ("/m/%{user | domain}/%{user | username | lower}", "/m/V.example/ann"), ("~/Maildir", "/h/Maildir"),
     ("%h/mail", "/h/mail"), ("/m/%1.1n/%n", None), ("/m/%{env:X}", None), ("/m/%%", "/m/%"), ("/m/%H", "/m/%H"), ("/m/%{user | substr(0, 1)}", None)])
 def test_a_path_with_variables(template, path):
-    assert dovecotusers.expand(template, "Ann@V.example", "/h") == path
+    assert passwdfile.expand(template, "Ann@V.example", "/h") == path
 
 
 def test_the_grammar():
     text = "a = 1 # comment\nb = \"x # y\"\nc = one \\\n  two\nd = $a-$c\nsection name { k = v }\ns {\n t u {\n  e = 5\n }\n}\n}\ns {\n f = 6\n}\n"
-    top = dovecotconf.read(texts({"/d": text}), "/d").top
+    top = grammar.read(texts({"/d": text}), "/d").top
     assert {key: one.value for key, one in top.settings.items()} == {"a": "1", "b": "x # y", "c": "one two", "d": "1-one two"}
     assert top.settings["d"].where == "/d:5" and next(top.of("section")).get("k") == "v"
     section = next(top.of("s"))

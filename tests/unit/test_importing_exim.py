@@ -4,7 +4,8 @@ from __future__ import annotations
 import pytest
 from hypothesis import HealthCheck, given, settings, strategies as st
 
-from pymta.importing import exim, eximconf
+from pymta.importing import exim
+from pymta.importing.exim import grammar
 from tests.importing import check, rows, texts, who, write
 
 DEBIAN = {
@@ -191,7 +192,7 @@ def test_a_router(router, verdict, expected):
 
 @pytest.mark.parametrize("value, items", [("a : b:c", ["a", "b", "c"]), ("<; ::1 ; a", ["::1", "a"]), ("h::25", ["h:25"]), ("", []), ("${if a:b{c}}:d", ["${if a:b{c}}", "d"]), (": 127.0.0.1 : ::::1", ["127.0.0.1", "::1"])])
 def test_a_list(value, items):
-    assert eximconf.items(value) == items
+    assert grammar.items(value) == items
 
 
 _NOISE = st.one_of(st.binary(max_size=300), st.lists(st.sampled_from(

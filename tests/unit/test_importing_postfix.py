@@ -4,8 +4,9 @@ from __future__ import annotations
 import pytest
 from hypothesis import HealthCheck, given, settings, strategies as st
 
-from pymta.importing import postfix, postfixconf
-from pymta.importing.postfixconf import Values
+from pymta.importing import postfix
+from pymta.importing.postfix import grammar
+from pymta.importing.postfix.grammar import Values
 from tests.importing import check, rows, texts, who, write
 
 MAIN = """\
@@ -183,8 +184,14 @@ def test_logins_and_their_senders():
     ("${a", "1"), ("$", "$"), ("cost$", "cost$"), ("$none", ""), ("$b/$a", "1-1/1"),
 ])
 def test_a_value_is_expanded(text, value):
-    given_, _ = postfixconf.main_cf("a = 1\nb = $a-$a\nloop = $loop\n", "main.cf")
+    given_, _ = grammar.main_cf("a = 1\nb = $a-$a\nloop = $loop\n", "main.cf")
     assert Values(given_, {}).expand(text) == value
+
+
+def test_names_that_name_names_come_to_an_end():
+    main = "a0 =\n" + "".join(f"a{number} = {f'$a{number - 1} ' * 50}\n" for number in range(1, 20))
+    given_, _ = grammar.main_cf(main + "myhostname = x$a19\n", "main.cf")
+    assert Values(given_, {}).get("myhostname").startswith("x")
 
 
 _NOISE = st.one_of(st.binary(max_size=300), st.lists(st.sampled_from(

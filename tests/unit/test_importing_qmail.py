@@ -4,7 +4,8 @@ from __future__ import annotations
 import pytest
 from hypothesis import HealthCheck, given, settings, strategies as st
 
-from pymta.importing import qmail, qmaildot
+from pymta.importing import qmail
+from pymta.importing.qmail import dot
 from tests.importing import PASSWD, check, rows, texts, who, write
 
 C = "/var/qmail/control"
@@ -96,7 +97,7 @@ def test_one_file(path, data, verdict, expected):
 
 
 def test_who_controls_a_name():
-    users = qmaildot.Users(texts(FILES | {"/var/qmail/users/assign": "=joe:u:7:8:/j:::\n+list-:l:9:9:/l:-:pre-:\n.\n"}), "/var/qmail")
+    users = dot.Users(texts(FILES | {"/var/qmail/users/assign": "=joe:u:7:8:/j:::\n+list-:l:9:9:/l:-:pre-:\n.\n"}), "/var/qmail")
     assert [(users.of(name).home, users.of(name).extension) for name in ("ann", "ann-x-y", "nobody", "joe", "list-a-b", "annx", "root")] == [
         ("/home/ann", ""), ("/home/ann", "x-y"), ("/var/qmail/alias", "nobody"), ("/j", ""), ("/l", "pre-a-b"), ("/var/qmail/alias", "annx"), ("/var/qmail/alias", "root")]
 

@@ -1,4 +1,4 @@
-"""dovecottables: settings of Dovecot that one line says everything about (doc.dovecot.org).  What stands nowhere is unsupported by name."""
+"""tables: settings of Dovecot that one line says everything about (doc.dovecot.org).  What stands nowhere is unsupported by name."""
 from __future__ import annotations
 
 from pymta.importing.report import DIFFERENT, SAME, UNSUPPORTED

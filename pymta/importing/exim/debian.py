@@ -1,9 +1,10 @@
-"""eximdebian: /etc/exim4/update-exim4.conf.conf, by which Debian makes a configuration of Exim (update-exim4.conf(8))."""
+"""debian: /etc/exim4/update-exim4.conf.conf, by which Debian makes a configuration of Exim (update-exim4.conf(8))."""
 from __future__ import annotations
 
 import re
 
-from pymta.importing import aliasfile, eximconf
+from pymta.importing import aliasfile
+from pymta.importing.exim import grammar
 from pymta.importing.report import Import
 from pymta.importing.source import Source, system_users, text
 
@@ -57,7 +58,7 @@ class _Reading:
 
     def list(self, name: str) -> list[str]:
         value = self.get(name)[2]
-        return [item.strip() for item in (value.split(";") if ";" in value else eximconf.items(value)) if item.strip()]
+        return [item.strip() for item in (value.split(";") if ";" in value else grammar.items(value)) if item.strip()]
 
     def run(self) -> Import:
         out = self.out
@@ -163,7 +164,7 @@ class _Reading:
                 out.unsupported(f"{self.directory}/{name}:{rows[0][0]}", f"{name}: {len(rows)} lines", told)
         for number, line in _rows(self.source, f"{self.directory}/hubbed_hosts"):
             domain, _, hosts = line.partition(":")
-            found = eximconf.items(hosts.strip())
+            found = grammar.items(hosts.strip())
             out.transport(f"{self.directory}/hubbed_hosts:{number}", line, domain.strip().removeprefix("*"), found[0].split()[0] if found else "mx",
                           f"only {found[0]} is asked" if len(found) > 1 else "")
 

@@ -1,4 +1,4 @@
-"""eximconf: a monolithic configuration of Exim taken apart: macros, conditions, options, lists, and the drivers and ACLs behind "begin".
+"""grammar: a monolithic configuration of Exim taken apart: macros, conditions, options, lists, and the drivers and ACLs behind "begin".
 
     line     = a "\\" at the end goes on; "#" begins a comment line; .include, .include_if_exists, .ifdef, .ifndef, .elifdef, .else, .endif
     macro    = name that begins with a capital "=" text                  ; replaced wherever it stands later

@@ -1,4 +1,4 @@
-"""postfixtables: what each setting of Postfix becomes here, where one line says it (postconf(5)).
+"""tables: what each setting of Postfix becomes here, where one line says it (postconf(5)).
 
 DEFAULTS: of what is asked about.  COPIED: a setting of ours has the same meaning.  NEEDLESS: nothing here has to be told.  TOLD: verdict and
 text.  RESTRICTIONS: the words of smtpd_*_restrictions.  What stands nowhere is unsupported by name.

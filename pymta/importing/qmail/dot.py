@@ -1,4 +1,4 @@
-"""qmaildot: .qmail files and who controls an address: dot-qmail(5), qmail-users(5), qmail-getpw(8).
+"""dot: .qmail files and who controls an address: dot-qmail(5), qmail-users(5), qmail-getpw(8).
 
     .qmail  = *( "#" anything / "|" command / "/" path / "." path / ["&"] address ) LF        ; a path that ends in "/" is a Maildir
     assign  = "=" local ":" user ":" uid ":" gid ":" home ":" dash ":" ext ":" / "+" beginning of local ":" the same / "."

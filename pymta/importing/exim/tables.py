@@ -1,4 +1,4 @@
-"""eximtables: options of Exim's main part that one line says everything about.  What stands nowhere is unsupported by name."""
+"""tables: options of Exim's main part that one line says everything about.  What stands nowhere is unsupported by name."""
 from __future__ import annotations
 
 from pymta.importing.report import DIFFERENT, SAME, UNSUPPORTED

@@ -1,4 +1,4 @@
-"""postfixmaps: Postfix's lookup tables, read from the text beside the compiled file (DATABASE_README, postmap(1)).
+"""maps: Postfix's lookup tables, read from the text beside the compiled file (DATABASE_README, postmap(1)).
 
     type:name       hash, btree, lmdb, cdb, sdbm, dbm, texthash: key blanks value, in the file name itself
     inline:{ { key = value }, ... }    static:value    proxy:type:name    unionmap:{ ... }    maybe_...
@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from pymta.importing import aliasfile, postfixconf
+from pymta.importing import aliasfile
+from pymta.importing.postfix import grammar
 from pymta.importing.source import Source, text
 
 TEXT = {"hash", "btree", "lmdb", "cdb", "sdbm", "dbm", "texthash", "fail"}
@@ -55,7 +56,7 @@ def _read(source: Source, name: str, directory: str, where: str, aliases: bool, 
         _read(source, path, directory, where, aliases, table, depth + 1)
     elif kind in ("unionmap", "pipemap", "randmap"):
         if kind == "unionmap" and depth < 5:
-            for inner in postfixconf.items(path.strip("{} ")):
+            for inner in grammar.items(path.strip("{} ")):
                 _read(source, inner, directory, where, aliases, table, depth + 1)
         else:
             table.problems.append((name, "a table made of others by rules of its own"))
@@ -76,7 +77,7 @@ def _read(source: Source, name: str, directory: str, where: str, aliases: bool, 
             table.entries.setdefault(entry.key.lower(), entry)
     elif kind in PATTERNS:
         path = path if path.startswith("/") else f"{directory}/{path}"
-        count = sum(1 for _ in postfixconf.logical_lines(text(source.read(path))))
+        count = sum(1 for _ in grammar.logical_lines(text(source.read(path))))
         table.problems.append((name, f"{count} {PATTERNS[kind]}"))
     elif kind == "unix":
         if path != "passwd.byname":
@@ -86,7 +87,7 @@ def _read(source: Source, name: str, directory: str, where: str, aliases: bool, 
 
 
 def _entries(data: bytes, path: str) -> Iterator[Entry]:
-    for number, line in postfixconf.logical_lines(text(data)):
+    for number, line in grammar.logical_lines(text(data)):
         if line.startswith('"'):
             key, value = line[1:].split('"', 1) if '"' in line[1:] else (line, "")
         else:
@@ -103,7 +104,7 @@ def _alias_entries(data: bytes, path: str) -> Iterator[Entry]:
 def _inline(body: str) -> Iterator[tuple[str, str]]:
     body = body.strip()
     inner = body[1:-1] if body.startswith("{") and body.endswith("}") else body
-    for item in postfixconf.items(inner) if "{" in inner else inner.split(","):
+    for item in grammar.items(inner) if "{" in inner else inner.split(","):
         key, equals, value = item.strip().strip("{}").partition("=")
         if equals and key.strip():
             yield key.strip(), value.strip()

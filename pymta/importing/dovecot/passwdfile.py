@@ -1,4 +1,4 @@
-"""dovecotusers: the passwd-file of Dovecot, its variables (%u, %{user | domain}), its hashes and its quota rules, in our words.
+"""passwdfile: the passwd-file of Dovecot, its variables (%u, %{user | domain}), its hashes and its quota rules, in our words.
 
     line = user ":" password ":" uid ":" gid ":" gecos ":" home ":" shell ":" extra fields parted by blanks
 """

@@ -1,4 +1,4 @@
-"""postfixconf: main.cf and master.cf taken apart, and $name in their values (postconf(5), master(5)).
+"""grammar: main.cf and master.cf taken apart, and $name in their values (postconf(5), master(5)).
 
     main.cf     logical line = name "=" value; a line that begins with a blank goes on; "#" begins a comment line; the last of two holds
     value       $name  ${name}  $(name)  ${name?text}  ${name:text}  ${name?{text}:{text}}  ${{left} op {right} ? {text} : {text}}  $$
@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-DEPTH_MAX, VALUE_MAX_CHARS = 20, 1 << 20
+DEPTH_MAX, VALUE_MAX_CHARS, STEPS_MAX = 20, 1 << 20, 20_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,8 +108,10 @@ class Values:
         self.given = given
         self.defaults = defaults
         self.asked: set[str] = set()
+        self._steps = 0                                     # names that name names could take for ever
 
     def get(self, name: str) -> str:
+        self._steps = 0
         return self.expand(self._raw(name)).strip()
 
     def list(self, name: str) -> list[str]:
@@ -123,7 +125,8 @@ class Values:
 
     def expand(self, text: str, depth: int = 0) -> str:
         """text with each $name replaced; what goes too deep or grows too long stays as it is."""
-        if "$" not in text or depth > DEPTH_MAX:
+        self._steps += 1
+        if "$" not in text or depth > DEPTH_MAX or self._steps > STEPS_MAX:
             return text
         out, at = "", 0
         while at < len(text):

@@ -1,4 +1,4 @@
-"""dovecotconf: dovecot.conf and what it includes, taken apart; versions 2.0 to 2.4.
+"""grammar: dovecot.conf and what it includes, taken apart; versions 2.0 to 2.4.
 
     file    = *(line LF)                                   ; a "\\" at the end goes on in the next line
     line    = key "=" value / section / "}" / "!include" pattern / "!include_try" pattern / "#" comment
