@@ -44,13 +44,15 @@ def client(stage: Stage, user: str) -> imaplib.IMAP4:
 
 
 def say(imap: imaplib.IMAP4, text: str) -> str:
-    """All that is said in answer, the tagged reply last and without its tag."""
+    """All that is said until the answer is there and perhaps unasked behind it, the tagged reply last and without its tag."""
     imap.send(b"Q " + text.encode() + b"\r\n")
     heard = b""
     imap.sock.settimeout(10)
-    while not re.search(rb"^Q .*\r\n\Z", heard, re.M):
-        heard += imap.sock.recv(1 << 16)
-    return re.sub(r"^Q ", "", heard.decode(), flags=re.M)
+    while not (found := re.search(rb"^Q [^\r\n]*\r\n", heard, re.M)) or not heard.endswith(b"\r\n"):
+        data = imap.sock.recv(1 << 16)
+        assert data, heard
+        heard += data
+    return (heard[:found.start()] + heard[found.end():] + found[0][2:]).decode()
 
 
 def last(answer: str) -> str:

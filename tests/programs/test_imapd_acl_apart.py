@@ -100,7 +100,7 @@ def test_rights_and_names_are_told_to_who_watches(ann: imaplib.IMAP4, ben: imapl
     grant(ann, "lr")
     assert re.search(rb'\* LIST \([^)]*\) "\." "%b"' % THERE.encode(), wait_for(ben, THERE.encode()))
     assert last(say(ann, "APPEND Work {12+}\r\nSubject: y\r\n")).startswith("OK")
-    assert b"MESSAGES 2" in wait_for(ben, b"* STATUS")
+    assert b"* STATUS" in wait_for(ben, b"MESSAGES 2")
     grant(ann, "lrw")
     assert last(say(ben, f'MYRIGHTS "{THERE}"')).startswith("OK") and '"lrw"' in say(ben, f'MYRIGHTS "{THERE}"')
     assert last(say(ann, "DELETEACL Work ben")).startswith("OK")
