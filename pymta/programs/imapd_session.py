@@ -74,7 +74,7 @@ class Shared:
         self.limits = Limits(command_octets=_COMMAND_OCTETS, append_octets=worker.settings["queue.size_max"], skip_octets=_SKIP_OCTETS)
         self.switches = imap_without.Switches(worker.settings["imap.without"], worker.settings["imap.client_without"])
         self._users: dict[str, list[MailSession]] = {}
-        self._sessions_max: int = worker.settings["imap.sessions_per_user"]
+        self.sessions_max: int = worker.settings["imap.sessions_per_user"]
         tidying.keep_expunged(worker.settings["local.undelete"])
         self.sharing = Sharing(worker.settings)
         mailbox.attach(worker.loop)
@@ -82,11 +82,11 @@ class Shared:
     def admit(self, session: MailSession) -> bool:
         """Count a session in.  Where the user has too many, the oldest that idles makes room; False if none does."""
         theirs = self._users.setdefault(session.user, [])
-        if len(theirs) >= self._sessions_max:
+        if len(theirs) >= self.sessions_max:
             oldest = next((one for one in theirs if one.is_idle), None)
             if oldest is None:
                 return False
-            oldest.end(b"[LIMIT] You have %d sessions, the most there may be (imap.sessions_per_user); the one that idled longest ends"
+            oldest.end(b"[LIMIT] You have %d sessions, the most there may be (imap.sessions_per_user); the oldest that idles ends"
                        % len(theirs))
             self.leave(oldest)
             theirs = self._users.setdefault(session.user, [])
@@ -193,7 +193,8 @@ class MailSession(Session):
         if self._gone:
             return
         if not self._shared.admit(self):
-            wire.send(b"%b NO [LIMIT] You have too many sessions (imap.sessions_per_user)\r\n" % tag)
+            wire.send(b"%b NO [LIMIT] You have %d sessions, the most there may be (imap.sessions_per_user), and none of them idles\r\n"
+                      % (tag, self._shared.sessions_max))
             wire.close()
             return
         try:

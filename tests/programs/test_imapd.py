@@ -127,8 +127,8 @@ def test_too_many_sessions_end_the_oldest_idle_one(sandbox_factory) -> None:
     idle(first)
     busy = [box.imap() for _ in range(2)]
     extra = box.imap()
-    assert b"imap.sessions_per_user" in wait_for(first, b"BYE")
-    with pytest.raises(imaplib.IMAP4.error, match="LIMIT"):
+    assert b"You have 3 sessions, the most there may be (imap.sessions_per_user)" in wait_for(first, b"BYE")
+    with pytest.raises(imaplib.IMAP4.error, match=r"\[LIMIT\] You have 3 sessions, the most there may be \(imap.sessions_per_user\)"):
         box.imap()
     extra.logout()
     box.imap().logout()

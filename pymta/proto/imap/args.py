@@ -1,7 +1,7 @@
 """args: a cursor over the bytes of a command, and the rules that many commands share.          RFC 3501 §9
 
 Every method of Args reads one thing and stands behind it, or raises Bad, whose text is for the client.  Nesting is bounded
-by DEPTH_MAX, everything else by the size of the command.
+by DEPTH_MAX, search keys by KEYS_MAX, everything else by the size of the command.
 """
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from pymta.proto.imap import utf7
 
 DEPTH_MAX = 40
 FLAG_MAX = 200
+KEYS_MAX = 2000                                         # of one search: each is asked about all messages
 STAR = 1 << 62                                          # "*" in a sequence set: above every number
 SAVED = (0, 0)                                          # "$" in a sequence set: what SEARCH RETURN (SAVE) kept
 _NUMBER_MAX = (1 << 32) - 1
@@ -44,7 +45,7 @@ class Bad(Exception):
 class Args:
     """A cursor over a command's bytes.  Every method reads one thing and stands behind it, or raises."""
 
-    __slots__ = ("raw", "at", "depth", "utf8", "utf8_only")
+    __slots__ = ("raw", "at", "depth", "keys", "utf8", "utf8_only")
 
     def __init__(self, raw: bytes | bytearray, at: int, *, utf8: bool = False, utf8_only: bool = False) -> None:
         """utf8: mailbox names come in UTF-8; utf8_only: so does everything else (UTF8=ACCEPT)."""
@@ -52,7 +53,7 @@ class Args:
         self.utf8_only = utf8_only
         self.raw = raw
         self.at = at
-        self.depth = 0
+        self.depth = self.keys = 0
 
     def peek(self) -> int:
         """The next octet, 0 at the end."""
@@ -160,6 +161,12 @@ class Args:
         self.depth += 1
         if self.depth > DEPTH_MAX:
             raise Bad("nested too deep")
+
+    def another_key(self) -> None:
+        """A search key begins."""
+        self.keys += 1
+        if self.keys > KEYS_MAX:
+            raise Bad("too many search keys")
 
     def flag(self) -> str:
         found = bytes(self.take(_FLAG, "a flag")[0]).decode("ascii")

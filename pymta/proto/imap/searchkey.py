@@ -118,6 +118,7 @@ def _key(args: Args, charset: str) -> tuple:
     ("HEADER", name, text) ("BODY", text) ("TEXT", text) ("BEFORE"..."SAVEDSINCE", date) ("EMAILID", id) ("THREADID", id) ("LARGER", n) ("SMALLER", n) ("MODSEQ", n)
     ("YOUNGER", seconds) ("OLDER", seconds) ("FUZZY", one of these that is no group); texts are str
     """
+    args.another_key()
     next = args.peek()
     if next == 40:
         keys = args.list(lambda: _key(args, charset))
