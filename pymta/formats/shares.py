@@ -6,7 +6,7 @@
     ann@example.test user=ben@example.test
 
 "making" stands there until everybody has been looked at.  Lies in local.virtual_home.  Written by pymta-imapd, holding pymta-shares.lock
-(a dot lock); replaced whole, readers need no lock: a line comes with each right that is given, before it is given, and none is taken
+(a dot lock), and pymta-shares.making.lock while everybody is looked at; replaced whole, readers need no lock: a line comes with each right that is given, before it is given, and none is taken
 away; what is true says the dovecot-acl of each mailbox.  If lost, or removed, it is made anew from these: do so after editing one by hand.
 """
 from __future__ import annotations

@@ -8,6 +8,7 @@ import os
 import stat
 import threading
 from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 
 from lockfile import LockTimeout
 
@@ -20,6 +21,7 @@ from pymta.mailbox import rights
 from pymta.settings import Settings
 
 _AGAIN_S = 60.0                                         # before everybody is looked at again, where the list cannot be written
+_MAKING_S = 60.0                                        # how long one process waits for another that makes it
 _WAIT_S = 1.0                                           # how long a LIST waits for the list to be made
 
 
@@ -110,12 +112,7 @@ class Sharing:
 
     def _merge(self, more: shares.Shares, *, whole: bool) -> None:
         """Add to the list; whole: now everybody is in it.  Raises OSError, TimeoutError."""
-        lock = DotLock(self._path)
-        try:
-            lock.acquire(10)
-        except LockTimeout as error:
-            raise TimeoutError(str(error)) from None
-        try:
+        with _held(self._path):
             try:
                 with open(self._path, "rb") as file:
                     was_whole, now = shares.decode(file.read())
@@ -125,8 +122,6 @@ class Sharing:
                 for owner in owners:
                     shares.add(now, owner, identifier)
             durable.replace(self._path, shares.encode(now, whole=whole or was_whole), 0o600)
-        finally:
-            lock.release()
 
     def _make_soon(self) -> None:
         """Have everybody looked at, in a thread of its own; whoever comes in its first second waits until that is over."""
@@ -141,19 +136,21 @@ class Sharing:
 
     def _make(self) -> None:
         try:
-            for act in (self._begin, self._look_at_all, self._end):
-                try:
-                    act()
-                except OSError as error:                # what has been found is known all the same
-                    self._trouble(error)
-                    self._not_before = clock.tick() + _AGAIN_S
-        except Exception as error:
-            log.bug("the list of who shares", error)
+            with _held(self._path + ".making", _MAKING_S):      # one process looks, the others wait for it
+                if not self._read():
+                    self._merge({}, whole=False)        # who gives rights from here on finds a list to add to
+                    self._look_at_all()
+                    self._merge({identifier: list(owners) for identifier, owners in list(self._found.items())}, whole=True)
+        except OSError as error:                        # what can be found is known all the same
+            self._trouble(error)
             self._not_before = clock.tick() + _AGAIN_S
-        self._making = None
-
-    def _begin(self) -> None:
-        self._merge({}, whole=False)                    # who gives rights from here on finds a list to add to
+            with suppress(OSError):
+                self._look_at_all()
+        except Exception as error:
+            self._not_before = clock.tick() + _AGAIN_S
+            log.bug("the list of who shares", error)
+        finally:
+            self._making = None
 
     def _look_at_all(self) -> None:
         for box in self._accounts.users():
@@ -162,11 +159,22 @@ class Sharing:
                     if entry.rights and not entry.negative:
                         shares.add(self._found, box.address, entry.identifier)
 
-    def _end(self) -> None:
-        self._merge({identifier: list(owners) for identifier, owners in list(self._found.items())}, whole=True)
-
     def _trouble(self, error: OSError) -> None:
         log.event("trouble", file=self._path, why=error.strerror or str(error))
+
+
+@contextmanager
+def _held(path: str, most_s: float = 10.0) -> Iterator[None]:
+    """With the dot lock of path.  Raises TimeoutError, OSError."""
+    lock = DotLock(path)
+    try:
+        lock.acquire(most_s)
+    except LockTimeout as error:
+        raise TimeoutError(str(error)) from None
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def _entries(directory: str) -> Iterator[Entry]:

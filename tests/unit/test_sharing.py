@@ -93,3 +93,36 @@ def test_where_it_cannot_be_written_it_is_known_all_the_same(here: Here, monkeyp
     assert sharing.owners(BEN) == sharing.owners(BEN) == SHARING
     sharing.note("u0@example.test", "anyone")
     assert "u0@example.test" in sharing.owners(BEN) and looked == [1]
+
+
+def test_one_process_looks_and_the_others_wait(here: Here, monkeypatch) -> None:
+    ours, others, going_on, begun = here.sharing(), [here.sharing() for _ in range(3)], threading.Event(), threading.Event()
+    looked: list[Sharing] = []
+
+    def look(sharing: Sharing, real) -> None:
+        looked.append(sharing)
+        begun.set()
+        going_on.wait(60)
+        real()
+    monkeypatch.setattr(module, "_WAIT_S", 0.01)
+    for one in (ours, *others):
+        monkeypatch.setattr(one, "_look_at_all", lambda one=one, real=one._look_at_all: look(one, real))
+    ours.owners(BEN)
+    assert begun.wait(60)
+    for one in others:
+        one.owners(BEN)
+    going_on.set()
+    for one in (ours, *others):
+        if thread := one._making:
+            thread.join(60)
+    assert [one.owners(BEN) for one in (ours, *others)] == [SHARING] * 4 and looked == [ours]
+
+
+def test_where_not_all_could_be_looked_at_the_list_is_not_whole(here: Here, monkeypatch) -> None:
+    sharing = here.sharing()
+
+    def users():
+        raise OSError(5, "Input/output error")
+    monkeypatch.setattr(sharing._accounts, "users", users)
+    assert sharing.owners(BEN) == [] and here.file.read_bytes() == b"making\n"
+    assert here.sharing().owners(BEN) == SHARING
