@@ -37,7 +37,7 @@ def master(it: Reading) -> None:
 
 def _smtpd(it: Reading, service: Service, what: str, port: str) -> None:
     out = it.out
-    if port not in SERVICES and port.isdigit() and int(port) not in (25, 465, 587):
+    if port not in SERVICES and port.isascii() and port.isdigit() and len(port) < 6 and int(port) not in (25, 465, 587):
         submits = service.options.get("smtpd_sasl_auth_enable") == "yes"
         out.different(service.where, what, f"a further port: add {port} to {'smtp.submission' if submits else 'smtp.listen'} (under systemd: systemctl edit "
                       f"pymta-{'submission' if submits else 'smtp'}.socket)")
