@@ -19,6 +19,7 @@ from pymta.mailbox.scanner import Vanished
 SLOW_LOOK_S = 60.0
 _KEPT_FOLDERS = 64                                      # closed folders a process remembers
 _KEPT_MESSAGES = 400_000
+_KEPT_S = 3600.0                                        # and no longer: a message that is known costs about 600 octets
 _WATCHED_CLOSED = 16                                    # of these, how many are watched on: whoever comes back soon finds only what is new
 _WATCHED_ON_S = 120.0                                   # for at least half as long
 _WATCHED_EVENTS = 2000                                  # so many changes are cheaper to list
@@ -61,6 +62,12 @@ def close_folder(folder: Folder) -> None:
             folders[folder.directory] = folders.pop(folder.directory)
             if folder.vanished:
                 let_go(folder.directory)
+    _look_at_closed()
+
+
+def _look_at_closed() -> None:
+    """Forget what nobody will miss."""
+    with lock:
         tired = _forget_old()
     for one in tired:
         one.rest()
@@ -107,7 +114,7 @@ def _forget_old() -> list[Folder]:
     tired = [folder for folder in idle[:-_WATCHED_CLOSED] if folder.scanner.watched]
     count, messages = len(idle), sum(len(folder.messages) for folder in idle)
     for folder in idle:
-        if count <= _KEPT_FOLDERS and messages <= _KEPT_MESSAGES:
+        if count <= _KEPT_FOLDERS and messages <= _KEPT_MESSAGES and abs(clock.now() - folder.closed_at) < _KEPT_S:
             break
         count, messages = count - 1, messages - len(folder.messages)
         del folders[folder.directory]
@@ -150,6 +157,7 @@ def _slow_look(loop: asyncio.AbstractEventLoop, looker: ThreadPoolExecutor) -> N
             looker.submit(_sync, folder)
         elif folder.scanner.watched and clock.now() - folder.closed_at > _WATCHED_ON_S / 2:
             looker.submit(folder.rest)
+    looker.submit(_look_at_closed)
     looker.submit(monitor.look_again)
 
 

@@ -799,6 +799,13 @@ def test_a_folder_that_was_closed_lately_is_not_listed_again(store, monkeypatch)
         with ThreadPoolExecutor(1) as looker:
             opened._slow_look(loop, looker)
         assert not any(folder.scanner.watched for folder in folders.values())
+        assert list(opened.folders.values()) != []
+        used = store.open("a")
+        monkeypatch.setattr(clock, "now", lambda: now + 2 * 3600)
+        with ThreadPoolExecutor(1) as looker:
+            opened._slow_look(loop, looker)
+        assert list(opened.folders.values()) == [used]
+        store.close(used)
 
     asyncio.run(run())
 
