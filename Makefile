@@ -38,7 +38,7 @@ DEBIAN_CLIENTS = curl isync offlineimap3 mutt s-nail swaks msmtp fetchmail mpop 
     roundcube-core roundcube-sqlite3 php-cli php-sqlite3 php-mbstring php-intl php-xml
 UNITS    = $(wildcard systemd/*.service systemd/*.socket systemd/*.target)
 
-.PHONY: help run test check lint types pages bench test-power test-long test-peers test-clients debian-clients test-systemd man dist deb install uninstall clean distclean
+.PHONY: help run test check lint types pages bench test-power test-long test-peers test-clients debian-clients test-systemd man dist deb install put uninstall clean distclean
 
 help:
 	@sed -n 's/^# \{0,1\}//p;/^$$/q' Makefile
@@ -97,9 +97,13 @@ bench: $(VENV)/.dev
 man: $(VENV)/.run
 	$(PY) -m pymta.tables
 
+# Daemons and users read what is put there, whatever the umask of who installs.
+install:
+	@umask 022 && $(MAKE) --no-print-directory put
+
 # Programs get a stub each: -I keeps the caller's environment and directory out; pymta-inject, which starts for every mail a program
 # sends, does without site too (-S), and so needs nothing but the standard library.
-install:
+put:
 	install -d $(INTO) $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/sbin $(DESTDIR)$(SYSCONFDIR)/pymta
 	for d in $$(find pymta -name __pycache__ -prune -o -type d -print); do install -d $(INTO)/$$d; done
 	for f in $$(find pymta -name '*.py'); do install -m 644 $$f $(INTO)/$$f; done

@@ -21,7 +21,7 @@ from tests.host.machine import Machine
 
 pytestmark = [pytest.mark.systemd, pytest.mark.timeout(600)]
 DAEMONS = ("smtpd", "qrun", "local", "remote", "imapd", "pop3d")
-INSTALL = "make -s install DEPS=system SENDMAIL=yes"
+INSTALL = "umask 077; make -s install DEPS=system SENDMAIL=yes"
 SOCKETS = [f"pymta-{name}.socket" for name in ("smtp", "submission", "submissions", "imap", "imaps", "pop3", "pop3s", "lmtp")]
 RELOAD = "systemctl reload " + " ".join(f"pymta-{name}" for name in DAEMONS)
 PASSWORD = "correct-horse-battery"
@@ -91,6 +91,7 @@ def pid_of(host: Machine, name: str) -> int:
 # ---- the first ten minutes --------------------------------------------------------------------------------------------
 def test_mail_works_right_after_make_install_with_nothing_configured(host):
     host.sh(f"cd /root/pymta && {INSTALL}", timeout=300)
+    assert host.sh("find /usr/local /etc/pymta /etc/systemd/system -name '*pymta*' -type f ! -perm -444; find /usr/local/lib/pymta ! -perm -444") == ""
     host.run("systemctl", "start", "pymta.target")
     client(host, "send('ann@mail.example.org', 'first')\nsend('ann@localhost', 'second')")
     arrives(host, "ann", "first")
