@@ -158,7 +158,7 @@ class DotLock(LinkLockFile):
 
 
 @contextmanager
-def held(path: bytes, timeout_s: float = 10.0) -> Iterator[None]:
+def held(path: str | bytes, timeout_s: float = 10.0) -> Iterator[None]:
     """Hold path.lock for a while, as Dovecot does for its files.  Raises TimeoutError, OSError."""
     lock = DotLock(os.fsdecode(path))
     try:

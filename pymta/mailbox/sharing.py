@@ -8,15 +8,13 @@ import os
 import stat
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
-
-from lockfile import LockTimeout
+from contextlib import suppress
 
 from pymta import clock, durable, log
 from pymta.accounts import Accounts, Mailbox, Trouble
 from pymta.formats import shares
 from pymta.formats.acl import Entry
-from pymta.locks import DotLock
+from pymta.locks import held
 from pymta.mailbox import rights
 from pymta.settings import Settings
 
@@ -112,7 +110,7 @@ class Sharing:
 
     def _merge(self, more: shares.Shares, *, whole: bool) -> None:
         """Add to the list; whole: now everybody is in it.  Raises OSError, TimeoutError."""
-        with _held(self._path):
+        with held(self._path):
             try:
                 with open(self._path, "rb") as file:
                     was_whole, now = shares.decode(file.read())
@@ -136,7 +134,7 @@ class Sharing:
 
     def _make(self) -> None:
         try:
-            with _held(self._path + ".making", _MAKING_S):      # one process looks, the others wait for it
+            with held(self._path + ".making", _MAKING_S):      # one process looks, the others wait for it
                 if not self._read():
                     self._merge({}, whole=False)        # who gives rights from here on finds a list to add to
                     self._look_at_all()
@@ -162,19 +160,6 @@ class Sharing:
     def _trouble(self, error: OSError) -> None:
         log.event("trouble", file=self._path, why=error.strerror or str(error))
 
-
-@contextmanager
-def _held(path: str, most_s: float = 10.0) -> Iterator[None]:
-    """With the dot lock of path.  Raises TimeoutError, OSError."""
-    lock = DotLock(path)
-    try:
-        lock.acquire(most_s)
-    except LockTimeout as error:
-        raise TimeoutError(str(error)) from None
-    try:
-        yield
-    finally:
-        lock.release()
 
 
 def _entries(directory: str) -> Iterator[Entry]:
