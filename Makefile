@@ -14,7 +14,8 @@
 PREFIX     = /usr/local
 DESTDIR    =
 SYSCONFDIR = /etc
-UNITDIR    = /etc/systemd/system
+# Where units of programs lie; those in /etc are the admin's, who could mask none of ours there
+UNITDIR    = $(if $(filter /usr /usr/local,$(PREFIX)),$(PREFIX)/lib,/etc)/systemd/system
 SENDMAIL   = no
 DEPS       = private
 PYTHON     = $(shell .ci/python $(DEPS))

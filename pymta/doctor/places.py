@@ -9,12 +9,14 @@ from collections.abc import Iterator
 
 from pymta import layout
 from pymta.accounts import Accounts, Trouble
+from pymta.doctor import systemd
 from pymta.doctor.finding import NOTE, WARNING, Case, Finding, unseen
 from pymta.formats.live import quiet
 from pymta.formats.queuefile import SHARDS
 
 SUBJECT = "places"
 _MAILBOXES_MAX = 1000
+_WRITERS = ("pymta-local.service", "pymta-imapd.service", "pymta-pop3d.service")
 _MAKE = "run pymta-setup as root, or systemd-tmpfiles --create"
 
 
@@ -116,6 +118,8 @@ def _mailboxes(case: Case) -> Iterator[Finding]:
         return
     if len(boxes) > _MAILBOXES_MAX:
         yield Finding(SUBJECT, f"{len(boxes)} mailboxes", f"only the first {_MAILBOXES_MAX} were looked at", "pymta-maildir check looks at any", NOTE)
+    if case.systemd:
+        yield from systemd.read_only(SUBJECT, _WRITERS, [*(box.home for box in boxes[:_MAILBOXES_MAX]), case.settings["local.virtual_home"]])
     closed = 0
     for box in boxes[:_MAILBOXES_MAX]:
         try:

@@ -1,6 +1,7 @@
 """systemd: what it says of our units."""
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 from collections.abc import Iterable, Iterator, Mapping
@@ -45,7 +46,9 @@ def daemons(subject: str, names: Iterable[str]) -> Iterator[Finding]:
     for unit in units:
         values = found.get(unit, {})
         state = values.get("ActiveState", "unknown")
-        if values.get("LoadState") == "not-found":
+        if values.get("LoadState") == "masked":
+            yield Finding(subject, unit, "it is masked, so it is never started", f"if that is not meant: systemctl unmask {unit}", NOTE)
+        elif values.get("LoadState") == "not-found":
             yield Finding(subject, unit, "there is no such unit", "install pymta's units: make install, then systemctl daemon-reload")
         elif state in ("activating", "reloading", "deactivating"):
             yield Finding(subject, unit, f"it is {state} ({values.get('SubState', '')})", f"journalctl -u {unit} says why", WARNING)
@@ -65,8 +68,8 @@ def sockets(subject: str, wanted: Mapping[str, set[int]]) -> Iterator[Finding]:
     for name, ports in wanted.items():
         unit = f"pymta-{name}.socket"
         values = found.get(unit)
-        if values is None or values.get("LoadState") == "not-found":
-            continue                                    # the daemon opens its sockets itself
+        if values is None or values.get("LoadState") in ("not-found", "masked"):
+            continue                                    # the daemon opens its sockets itself, or nobody shall
         if values.get("ActiveState") != "active":
             if ports:
                 yield Finding(subject, unit, "it is not active", f"systemctl start {unit}")
@@ -75,6 +78,23 @@ def sockets(subject: str, wanted: Mapping[str, set[int]]) -> Iterator[Finding]:
         if opened != ports:
             yield Finding(subject, unit, f"it opens {_ports(opened)}, while the settings say {_ports(ports)}; the unit's hold",
                           f"systemctl edit {unit} (ListenStream=), or change the setting", WARNING if ports else NOTE)
+
+
+def read_only(subject: str, units: Iterable[str], homes: Iterable[str]) -> Iterator[Finding]:
+    """Homes with mailboxes where a unit that has to may not write, by ProtectSystem=strict without a fitting ReadWritePaths=."""
+    open_to = {unit: [os.path.realpath(word.lstrip("-+")) for word in values.get("ReadWritePaths", "").split()]
+               for unit, values in show(units, ("ProtectSystem", "ReadWritePaths")).items() if values.get("ProtectSystem") == "strict"}
+    shut: dict[str, tuple[str, list[str]]] = {}         # where they lie -> one of them, and the units
+    for home in homes:
+        real = os.path.realpath(home)
+        without = [unit for unit, tops in open_to.items() if not any(f"{real}/".startswith(f"{top.rstrip('/')}/") for top in tops)]
+        above = os.path.dirname(home.rstrip("/"))
+        if without:
+            shut.setdefault(home if above in ("", "/") else above, (home, without))
+    for top, (home, without) in shut.items():
+        names = " ".join(unit.removesuffix(".service") for unit in without)
+        yield Finding(subject, top, f"mailboxes lie there ({home}), where the units let nobody write: {names}",
+                      f"systemctl edit {names}: [Service] ReadWritePaths={top}; then systemctl restart {names}")
 
 
 def _ports(ports: set[int]) -> str:

@@ -91,7 +91,7 @@ def pid_of(host: Machine, name: str) -> int:
 # ---- the first ten minutes --------------------------------------------------------------------------------------------
 def test_mail_works_right_after_make_install_with_nothing_configured(host):
     host.sh(f"cd /root/pymta && {INSTALL}", timeout=300)
-    assert host.sh("find /usr/local /etc/pymta /etc/systemd/system -name '*pymta*' -type f ! -perm -444; find /usr/local/lib/pymta ! -perm -444") == ""
+    assert host.sh("find /usr/local /etc/pymta -name '*pymta*' -type f ! -perm -444; find /usr/local/lib/pymta ! -perm -444") == ""
     host.run("systemctl", "start", "pymta.target")
     client(host, "send('ann@mail.example.org', 'first')\nsend('ann@localhost', 'second')")
     arrives(host, "ann", "first")
@@ -160,8 +160,36 @@ def test_a_unit_is_confined(host, name):
 
 
 def test_the_units_are_right_in_the_eyes_of_systemd(host):
-    said = host.run("sh", "-c", "systemd-analyze verify --man=no /etc/systemd/system/pymta*", check=False)
+    said = host.run("sh", "-c", "systemd-analyze verify --man=no /usr/local/lib/systemd/system/pymta*", check=False)
     assert said.returncode == 0 and "pymta" not in said.stderr, said.stderr
+
+
+def test_a_home_that_the_units_do_not_know_is_told_and_opened_by_a_drop_in(host):
+    host.sh("useradd -m -d /srv/carl carl")
+    (told,) = [one for one in findings(host) if one["what"] == "/srv"]
+    assert "/srv/carl" in told["why"] and "ReadWritePaths=/srv" in told["remedy"]
+    host.sh("for name in local imapd pop3d; do mkdir -p /etc/systemd/system/pymta-$name.service.d; "
+            "printf '[Service]\nReadWritePaths=/srv\n' > /etc/systemd/system/pymta-$name.service.d/srv.conf; done; "
+            "systemctl daemon-reload; systemctl restart pymta-local pymta-imapd pymta-pop3d")
+    assert not [one for one in findings(host) if one["what"] == "/srv"]
+    client(host, "send('carl@localhost', 'to a home elsewhere')")
+    arrives(host, "carl", "to a home elsewhere")
+    host.sh("rm -r /etc/systemd/system/pymta-*.service.d; userdel -r carl 2>/dev/null; systemctl daemon-reload; "
+            "systemctl restart pymta-local pymta-imapd pymta-pop3d")
+
+
+def test_a_daemon_that_is_masked_is_missed_by_nobody(host):
+    pop3 = "pymta-pop3d.service pymta-pop3.socket pymta-pop3s.socket"
+    host.sh(f"systemctl mask --now {pop3}; systemctl restart pymta.target")
+    client(host, "send('ann@localhost', 'without POP3')")
+    arrives(host, "ann", "without POP3")
+    assert host.run("systemctl", "is-active", "pymta-pop3.socket", "pymta-pop3d", check=False).stdout.split() == ["inactive", "inactive"]
+    assert [one["grade"] for one in findings(host) if one["what"].startswith("pymta-pop3")] == ["note"]
+    host.sh(f"systemctl unmask {pop3}; systemctl start pymta.target")
+
+
+def findings(host: Machine) -> list[dict[str, str]]:
+    return json.loads(host.run("pymta-doctor", "--json", "--only", "places", "--only", "daemons", "--only", "listeners", check=False).stdout)["findings"]
 
 
 # ---- trouble ----------------------------------------------------------------------------------------------------------

@@ -111,7 +111,7 @@ def test_make_install_overwrites_no_configuration_and_uninstall_takes_everything
         for path in ("usr/share/man/man1/pymta-sandbox.1", "usr/share/man/man5/pymta.conf.5", "usr/lib/sysusers.d/pymta.conf",
                      "usr/lib/tmpfiles.d/pymta.conf", "etc/pymta/pymta.conf.example"):
             assert os.path.getsize(os.path.join(stage, path))
-        with open(os.path.join(stage, "etc", "systemd", "system", "pymta-smtpd.service")) as file:
+        with open(os.path.join(stage, "usr/lib/systemd/system/pymta-smtpd.service")) as file:
             assert "\nExecStart=/usr/sbin/pymta-smtpd\n" in file.read()
         make("uninstall", *words)
         assert files(stage) == ["etc/pymta/pymta.conf", "usr/bin/mailq"]

@@ -134,13 +134,25 @@ def test_how_systemd_sees_daemons(monkeypatch):
               "c.service": {"LoadState": "loaded", "ActiveState": "failed", "Result": "exit-code"},
               "d.service": {"LoadState": "loaded", "ActiveState": "activating", "SubState": "auto-restart"},
               "e.service": {"LoadState": "loaded", "ActiveState": "active", "NRestarts": "[not set]"},
+              "f.service": {"LoadState": "masked", "ActiveState": "inactive"},
               "pymta.target": {"LoadState": "loaded", "UnitFileState": "enabled"}}
     monkeypatch.setattr(systemd, "show", lambda units, properties: states)
-    found = {one.what: (one.why, one.grade) for one in systemd.daemons("daemons", "abcde")}
+    found = {one.what: (one.why, one.grade) for one in systemd.daemons("daemons", "abcdef")}
     assert found == {"b.service": ("there is no such unit", FAULT), "c.service": ("it does not run (failed, exit-code)", FAULT),
-                     "d.service": ("it is activating (auto-restart)", WARNING)}
+                     "d.service": ("it is activating (auto-restart)", WARNING), "f.service": ("it is masked, so it is never started", NOTE)}
     monkeypatch.setattr(systemd, "show", lambda units, properties: {})
     assert [one.why for one in systemd.daemons("daemons", "a")] == ["it does not answer"]
+
+
+@pytest.mark.parametrize("homes, shut", [
+    (["/home/ann", "/home/"], {}), (["/homes/ann"], {"/homes": "x y"}), (["/srv/a", "/srv/b"], {"/srv": "y"}), (["/data"], {"/data": "x y"}), ([], {})])
+def test_where_units_may_not_write(monkeypatch, homes, shut):
+    states = {"x.service": {"ProtectSystem": "strict", "ReadWritePaths": "-/home /srv"}, "y.service": {"ProtectSystem": "strict", "ReadWritePaths": "/home/"},
+              "z.service": {"ProtectSystem": "no"}}
+    monkeypatch.setattr(systemd, "show", lambda units, properties: states)
+    found = list(systemd.read_only("places", states, homes))
+    assert {one.what: one.why.rpartition(": ")[2] for one in found} == shut
+    assert all(f"ReadWritePaths={one.what}" in one.remedy for one in found)
 
 
 # ---- the host ---------------------------------------------------------------------------------------------------------
