@@ -95,7 +95,7 @@ def judge_mount(path: str, what: str, mount: Mount | None) -> Iterator[Finding]:
         return
     where = f"{mount.top} ({mount.kind})"
     if mount.kind in _GONE:
-        yield Finding(SUBJECT, path, f"{where} is in memory: {what} are gone when the power is", "put it on a disk")
+        yield Finding(SUBJECT, path, f"{where} is in memory: {what} would not outlast the power", "put it on a disk")
     elif mount.kind in _NO_LINKS:
         yield Finding(SUBJECT, path, f"{where} knows no owners or links, without which mail is not safe", "put it on ext4, xfs or btrfs")
     elif mount.kind in _SHARED:

@@ -3,7 +3,7 @@
     pymta-ctl [--etc DIR] start | stop | restart | reload [NAME...]
     pymta-ctl [--etc DIR] status [--json] [NAME...]
 
-NAME: smtpd, qrun, local, remote, imapd, pop3d; all of them where none is given.  Exit status: 0; 3 status: one does not run; 64 usage;
+NAME: smtpd, qrun, local, remote, imapd, pop3d; all of them where none is given.  Exit status: 0; 3 status: one does not run; 2 usage;
 69 one did not start or did not end.
 """
 from __future__ import annotations
@@ -22,6 +22,7 @@ import time
 from pymta import settings
 from pymta.daemon.pidfile import PidFile
 
+_SYSTEMD = "/run/systemd/system"
 EX_NOT_RUNNING, EX_UNAVAILABLE = 3, 69
 DAEMONS = ("qrun", "local", "remote", "smtpd", "imapd", "pop3d")       # in the order in which they start: who takes mail last
 _START_S = 30.0
@@ -154,4 +155,8 @@ def _status(given: argparse.Namespace) -> int:
     for row in rows if not given.json else []:
         since = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(row["since"])) if row["pid"] else ""       # type: ignore[arg-type]
         print(f"{row['name']:14}{'runs, pid ' + str(row['pid']) + ', since ' + since if row['pid'] else 'does not run'}")
-    return 0 if all(row["pid"] for row in rows) else EX_NOT_RUNNING
+    if all(row["pid"] for row in rows):
+        return 0
+    if os.path.isdir(_SYSTEMD):
+        sys.stderr.write("pymta-ctl: systemd runs this host; of what its units run, tells: systemctl status 'pymta-*'\n")
+    return EX_NOT_RUNNING

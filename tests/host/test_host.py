@@ -188,6 +188,11 @@ def test_a_daemon_that_is_masked_is_missed_by_nobody(host):
     host.sh(f"systemctl unmask {pop3}; systemctl start pymta.target")
 
 
+def test_pymta_ctl_says_that_systemd_runs_the_daemons(host):
+    said = host.run("pymta-ctl", "status", check=False)
+    assert said.returncode == 3 and "systemctl status 'pymta-*'" in said.stderr
+
+
 def findings(host: Machine) -> list[dict[str, str]]:
     return json.loads(host.run("pymta-doctor", "--json", "--only", "places", "--only", "daemons", "--only", "listeners", check=False).stdout)["findings"]
 
