@@ -108,6 +108,7 @@ put:
 	install -d $(INTO) $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/sbin $(DESTDIR)$(SYSCONFDIR)/pymta
 	for d in $$(find pymta -name __pycache__ -prune -o -type d -print); do install -d $(INTO)/$$d; done
 	for f in $$(find pymta -name '*.py'); do install -m 644 $$f $(INTO)/$$f; done
+	for f in $$(cd $(INTO) && find pymta -name '*.py'); do test -e $$f || rm -f $(INTO)/$$f; done
 	$(PYTHON) -m compileall -q -s '$(DESTDIR)' $(INTO)/pymta
 ifeq ($(DEPS),private)
 	test -x $(PY) || $(PYTHON) -m venv $(VENV)

@@ -74,7 +74,8 @@ class Machine:
 
     def run(self, *argv: str, input: str = "", user: str = "", check: bool = True, timeout: float = 120) -> subprocess.CompletedProcess[str]:
         """A command in the machine, as root or as user.  Raises AssertionError with what it said where it must succeed and does not."""
-        asked = ["setpriv", f"--reuid={user}", f"--regid={user}", "--init-groups", "--reset-env", *argv] if user else [*argv]
+        become = [f"--reuid={user}", f"--regid={user}", "--init-groups", "--reset-env"] if user else []
+        asked = ["setpriv", "--bounding-set=-sys_time", *become, *argv]         # the clock is not the machine's own
         environment = {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C.UTF-8", "HOME": "/root"}
         done = subprocess.run(["nsenter", "--target", str(self._leader), "--all", "--wd", *asked], input=input, env=environment,
                               capture_output=True, text=True, timeout=timeout)

@@ -100,7 +100,11 @@ def test_make_install_overwrites_no_configuration_and_uninstall_takes_everything
         os.makedirs(os.path.join(stage, "usr", "bin"))
         os.symlink("/usr/bin/mailq.postfix", os.path.join(stage, "usr", "bin", "mailq"))
         words = [f"DESTDIR={stage}", "PREFIX=/usr", "DEPS=system", f"PYTHON={sys.executable}"]
+        old = os.path.join(stage, "usr", "lib", "pymta", "pymta", "of_an_older_version.py")
+        os.makedirs(os.path.dirname(old))
+        open(old, "w").close()
         make("install", "SENDMAIL=yes", *words)
+        assert not os.path.exists(old)
         with open(kept) as file:
             assert file.read() == "host.name = kept.example.test\n"
         for link in ("sbin/sendmail", "lib/sendmail", "bin/newaliases"):
