@@ -5,16 +5,35 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Mapping
 
 from pymta import settings
 from pymta.formats.live import quiet
 from pymta.importing.merge import merge
 from pymta.importing.report import Import
-from pymta.importing.source import Texts
+from pymta.importing.source import Source
 from pymta.routing import HOLD, Router
 from tests.running import ROOT
 
 PASSWD = b"root:x:0:0:root:/root:/bin/sh\nann:x:1001:1001::/home/ann:/bin/sh\nbob:x:1002:1002::/home/bob:/bin/sh\n"
+
+
+class Texts(Source):
+    """Files that exist in memory alone: path -> octets.  A path that ends in "/" is an empty directory."""
+
+    def __init__(self, files: Mapping[str, bytes]) -> None:
+        super().__init__()
+        self.files = dict(files)
+
+    def read(self, path: str) -> bytes | None:
+        return self.files.get(os.path.normpath(path)) if path else None
+
+    def names(self, path: str) -> list[str]:
+        inside = os.path.normpath(path).rstrip("/") + "/"
+        return sorted({name[len(inside):].split("/")[0] for name in self.files if name.startswith(inside)} - {""})
+
+    def has(self, path: str) -> bool:
+        return os.path.normpath(path) in self.files or bool(self.names(path)) or path in self.files
 
 
 def texts(files: dict[str, str]) -> Texts:

@@ -11,7 +11,7 @@ from pymta.index.describe import describe
 from pymta.formats import maildir, metadata
 from pymta.formats.acl import RIGHTS, in_order
 from pymta.formats.acl import Entry as Acl
-from pymta.index.searching import by_reading
+from tests.searched import by_reading
 from pymta.mailbox import Changes, Gone, MailboxExists, NameRefused, NoSuchMailbox, OverQuota, Quota, Status, TooBig, annotating
 from pymta.mailbox.monitor import Tree
 

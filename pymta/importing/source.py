@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 
 FILE_MAX_OCTETS = 64 << 20
 NAMES_MAX = 100_000
@@ -58,24 +58,6 @@ class Source:
 
     def _real(self, path: str) -> str:
         return os.path.join(self.root, path.lstrip("/"))
-
-
-class Texts(Source):
-    """Files that exist in memory alone: path -> octets.  A path that ends in "/" is an empty directory."""
-
-    def __init__(self, files: Mapping[str, bytes]) -> None:
-        super().__init__()
-        self.files = dict(files)
-
-    def read(self, path: str) -> bytes | None:
-        return self.files.get(os.path.normpath(path)) if path else None
-
-    def names(self, path: str) -> list[str]:
-        inside = os.path.normpath(path).rstrip("/") + "/"
-        return sorted({name[len(inside):].split("/")[0] for name in self.files if name.startswith(inside)} - {""})
-
-    def has(self, path: str) -> bool:
-        return os.path.normpath(path) in self.files or bool(self.names(path)) or path in self.files
 
 
 def text(data: bytes | None) -> str:

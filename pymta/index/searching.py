@@ -164,16 +164,3 @@ class Searching:
         children, self._children = self._children, None
         if children:
             children.close()
-
-
-def by_reading(messages: Sequence[tuple[int, bytes]], key: tuple) -> dict[int, int]:
-    """The same of messages given as (UID, octets), where nothing is kept."""
-    matcher = matching.of(key)
-    found: dict[int, int] = {}
-    some = ((uid, b"", lambda octets, data=data: data[:octets]) for uid, data in messages)
-    for which, octets in textwork.blocks(some, matcher.wanted):
-        decoded = decode(octets)
-        assert decoded is not None
-        for uid, score in matcher.find(which, decoded[0], octets[decoded[0].offset:]):
-            found[uid] = max(score, found.get(uid, 0))
-    return found

@@ -8,7 +8,7 @@ password is used to write to thousands of strangers, its owner writes to people 
 hour at most for each login.  Strangers over the limit stay strangers.
 
 One line of JSON a question, [login, key of the recipient], and one an answer, [fate, why, alarm or null], in the same order.  What was sent
-within an hour or a day is in memory only and begins anew with the daemon; contacts, and so the day's strangers, are on disk.
+within an hour or a day is in memory only and begins anew with the daemon, and at a reload; contacts, and so the day's strangers, are on disk.
 """
 from __future__ import annotations
 

@@ -11,6 +11,7 @@ from pymta import mailbox
 from pymta.index import searching, textwork
 from pymta.mailbox import opened
 from pymta.mailbox.folder import Folder
+from tests import searched
 from tests.crash.model import Call, Disk, Recording, read_tree, write_tree
 
 KEYS = (("TEXT", "word"), ("HEADER", b"subject", "3"), ("BODY", "word 1"))
@@ -66,7 +67,7 @@ def test_every_cut(root, monkeypatch):
             write_tree(tree, root)
             folder = Folder(os.fsencode(root), "INBOX", watched=False)
             folder.open()
-            expected = [sorted(searching.by_reading([(message.uid, folder.read(message.uid)) for message in folder.messages], one)) for one in KEYS]
+            expected = [sorted(searched.by_reading([(message.uid, folder.read(message.uid)) for message in folder.messages], one)) for one in KEYS]
             for _ in range(2):
                 if [find(folder, one) for one in KEYS] != expected:
                     wrong.append((call, tree))

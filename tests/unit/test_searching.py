@@ -18,6 +18,7 @@ from pymta.index import children, searching, textfile, textwork
 from pymta.mailbox.folder import Folder
 from pymta.message import decode as decoding
 from pymta.message import searchable
+from tests import searched
 from tests.oddmail import ODD
 
 
@@ -58,7 +59,7 @@ EXPECTED = {SUBJECT: [8, *range(71, 81)], ("BODY", "part 11."): [12], ("BODY", "
 
 
 def by_reading(folder: Folder, key: tuple) -> list[int]:
-    return sorted(searching.by_reading([(message.uid, folder.read(message.uid)) for message in folder.messages], key))
+    return sorted(searched.by_reading([(message.uid, folder.read(message.uid)) for message in folder.messages], key))
 
 
 def right(folder: Folder) -> bool:
@@ -231,7 +232,7 @@ def test_relevancy_is_the_best_of_a_message_kept_or_not(folder):
     folder.append_all([(b"Subject: breaks of imap\n\nthe imap break\n", (), None), (b"Subject: imap break\n\nimap, breaking\n", (), None),
                        (b"Subject: x\n\nbreaks, imapd\n", (), None)] * 20)
     key = ("FUZZY", ("TEXT", "imap break"))
-    expected = searching.by_reading([(message.uid, folder.read(message.uid)) for message in folder.messages], key)
+    expected = searched.by_reading([(message.uid, folder.read(message.uid)) for message in folder.messages], key)
     assert sorted(expected.values()) == [10] * 20 + [100] * 40
     for _ in range(3):
         looking = folder.searching(folder.messages, key)
@@ -346,7 +347,7 @@ MESSAGES = [
     (("SENTON", datetime.date(1999, 1, 2)), [4]), (("SENTSINCE", datetime.date(1999, 1, 3)), []), (("SENTBEFORE", datetime.date(1999, 1, 3)), [4]),
 ])
 def test_decoded_text_is_found(key, found):
-    assert sorted(searching.by_reading(list(enumerate(MESSAGES, 1)), key)) == found
+    assert sorted(searched.by_reading(list(enumerate(MESSAGES, 1)), key)) == found
 
 
 def test_nothing_is_found_across_messages_and_sections():

@@ -13,7 +13,6 @@ from dataclasses import dataclass, field
 from pymta.importing.source import Source, text
 
 FILES_MAX, LINES_MAX, LINE_MAX_CHARS = 200, 100_000, 1 << 16
-KINDS = ("acl", "routers", "transports", "retry", "rewrite", "authenticators", "local_scan")
 
 
 @dataclass(frozen=True, slots=True)
